@@ -1,0 +1,33 @@
+"""The errors a user is meant to read. Each is one line: what is wrong, what was expected, the nearest valid name."""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["GlanceBenchError", "UsageError", "near_misses"]
+
+
+class GlanceBenchError(Exception):
+    """Something the run needs is missing, damaged or busy. The command line prints it and exits with ``exit_code``."""
+
+    exit_code = 3
+
+
+class UsageError(GlanceBenchError):
+    """The request itself is wrong: a bad suite file, an unknown name, an argument out of range."""
+
+    exit_code = 2
+
+
+def near_misses(name: str, valid: Iterable[str], limit: int = 3) -> str:
+    """A clause naming the valid names closest to ``name``: ``did you mean 'ocr'?``, or all of them when none is close.
+
+    Returns "" when there are no valid names at all.
+    """
+    names = sorted(set(valid))
+    close = difflib.get_close_matches(name, names, n=limit, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    if not names:
+        return ""
+    shown = ", ".join(names[:12])
+    return f"valid: {shown}" + (", ..." if len(names) > 12 else "")

@@ -1,0 +1,123 @@
+"""Names to things: metrics, prompt sets, model families and models.
+
+A target is a string ``"package.module:attribute"``, imported only when the name is asked for, or the object itself.
+Other packages add names through entry points of the groups below. A name is registered once; a second time raises.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from .errors import GlanceBenchError, UsageError, near_misses
+
+__all__ = ["FAMILIES", "METRICS", "MODELS", "PROMPT_SETS", "ModelEntry", "Registry"]
+
+PLUGIN_VARIABLE = "GLANCE_BENCH_PLUGINS"
+
+
+class Registry:
+    """One kind of thing by name. ``group`` is the entry-point group in which other packages announce theirs."""
+
+    def __init__(self, kind: str, builtin: dict[str, Any], group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._targets: dict[str, Any] = dict(builtin)
+        self._entry_points_read = False
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        self._read_entry_points()
+        return sorted(self._targets)
+
+    def __contains__(self, name: str) -> bool:
+        self._read_entry_points()
+        return name in self._targets
+
+    def get(self, name: str) -> Any:
+        """The thing called ``name``; a string target is imported now.
+
+        Raises UsageError for an unknown name and GlanceBenchError for a target that cannot be imported.
+        """
+        self._read_entry_points()
+        if name not in self._targets:
+            raise UsageError(f"unknown {self.kind} {name!r}; {near_misses(name, self._targets)}")
+        target = self._targets[name]
+        if not isinstance(target, str):
+            return target
+        module, _, attribute = target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise GlanceBenchError(f"{self.kind} {name!r} cannot be imported from {target!r}: {error}") from error
+
+    def register(self, name: str, target: Any) -> None:
+        """Add one name. Raises UsageError when it is taken."""
+        self._read_entry_points()
+        self._add(name, target)
+
+    def _add(self, name: str, target: Any) -> None:
+        if name in self._targets:
+            raise UsageError(f"{self.kind} {name!r} is registered twice: {self._targets[name]!r} and {target!r}")
+        self._targets[name] = target
+
+    def _read_entry_points(self) -> None:
+        if self._entry_points_read:
+            return
+        self._entry_points_read = True
+        _load_plugins()
+        for point in entry_points(group=self.group):
+            self._add(point.name, point.value)
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A checkpoint and the family that runs it.
+
+    ``path`` is a folder in the diffusers layout. It need not exist: the family's loader says what is missing.
+    """
+
+    name: str
+    family: str
+    path: Path
+
+
+def _packaged(name: str, family: str) -> ModelEntry:
+    return ModelEntry(name, family, Path(__file__).parent / "testbed" / "checkpoints" / name)
+
+
+def _load_plugins() -> None:
+    """Import the modules named in ``GLANCE_BENCH_PLUGINS`` (comma-separated), which register what they bring."""
+    for module in filter(None, os.environ.get(PLUGIN_VARIABLE, "").split(",")):
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise GlanceBenchError(f"{PLUGIN_VARIABLE} names {module!r}, which cannot be imported: {error}") from error
+
+
+METRICS = Registry(
+    "metric",
+    {
+        "truth": "glance_bench.metrics.truth:Truth",
+        "ocr": "glance_bench.metrics.ocr:Ocr",
+        "clip[testbed-clip]": "glance_bench.metrics.clip:testbed_clip",
+        "fd[testbed-clip]": "glance_bench.metrics.frechet:testbed_frechet",
+        "health": "glance_bench.metrics.health:Health",
+    },
+    "glance_bench.metrics",
+)
+PROMPT_SETS = Registry("prompt set", {"testbed": "glance_bench.prompts.testbed:load"}, "glance_bench.prompt_sets")
+FAMILIES = Registry(
+    "model family",
+    {"flux": "glance_bench.models.flux:FluxFamily", "qwen_image": "glance_bench.models.qwen_image:QwenImageFamily"},
+    "glance_bench.families",
+)
+MODELS = Registry(
+    "model",
+    {name: _packaged(name, family) for name, family in [("testbed-flux", "flux"), ("testbed-qwen", "qwen_image")]},
+    "glance_bench.models",
+)
