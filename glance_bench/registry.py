@@ -6,7 +6,6 @@ Other packages add names through entry points of the groups below. A name is reg
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -16,8 +15,6 @@ from typing import Any
 from .errors import GlanceBenchError, UsageError, near_misses
 
 __all__ = ["FAMILIES", "METRICS", "MODELS", "PROMPT_SETS", "ModelEntry", "Registry"]
-
-PLUGIN_VARIABLE = "GLANCE_BENCH_PLUGINS"
 
 
 class Registry:
@@ -69,7 +66,6 @@ class Registry:
         if self._entry_points_read:
             return
         self._entry_points_read = True
-        _load_plugins()
         for point in entry_points(group=self.group):
             self._add(point.name, point.value)
 
@@ -88,15 +84,6 @@ class ModelEntry:
 
 def _packaged(name: str, family: str) -> ModelEntry:
     return ModelEntry(name, family, Path(__file__).parent / "testbed" / "checkpoints" / name)
-
-
-def _load_plugins() -> None:
-    """Import the modules named in ``GLANCE_BENCH_PLUGINS`` (comma-separated), which register what they bring."""
-    for module in filter(None, os.environ.get(PLUGIN_VARIABLE, "").split(",")):
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise GlanceBenchError(f"{PLUGIN_VARIABLE} names {module!r}, which cannot be imported: {error}") from error
 
 
 METRICS = Registry(
