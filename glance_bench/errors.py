@@ -1,4 +1,4 @@
-"""The errors a user is meant to read. Each is one line: what is wrong, what was expected, the nearest valid name."""
+"""The errors a user is meant to read. Each is one line: what is wrong, what was expected, the nearest name."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ __all__ = ["GlanceBenchError", "UsageError", "near_misses"]
 
 
 class GlanceBenchError(Exception):
-    """Something the run needs is missing, damaged or busy. The command line prints it and exits with ``exit_code``."""
+    """Something the run needs is missing, damaged or busy. The command line exits with ``exit_code``."""
 
     exit_code = 3
 
@@ -19,7 +19,7 @@ class UsageError(GlanceBenchError):
 
 
 def near_misses(name: str, valid: Iterable[str], limit: int = 3) -> str:
-    """A clause naming the valid names closest to ``name``: ``did you mean 'ocr'?``, or all of them when none is close.
+    """A clause with the valid names closest to ``name`` ("did you mean 'ocr'?"), or all when none is close.
 
     Returns "" when there are no valid names at all.
     """

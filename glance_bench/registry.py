@@ -1,7 +1,7 @@
 """Names to things: metrics, prompt sets, model families and models.
 
-A target is a string ``"package.module:attribute"``, imported only when the name is asked for, or the object itself.
-Other packages add names through entry points of the groups below. A name is registered once; a second time raises.
+A target is a string ``"package.module:attribute"``, imported only when the name is asked for, or the object
+itself. Other packages add names through entry points of the groups below. A name registered twice raises.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["FAMILIES", "METRICS", "MODELS", "PROMPT_SETS", "ModelEntry", "Regist
 
 
 class Registry:
-    """One kind of thing by name. ``group`` is the entry-point group in which other packages announce theirs."""
+    """One kind of thing by name. ``group`` is the entry-point group where other packages announce theirs."""
 
     def __init__(self, kind: str, builtin: dict[str, Any], group: str) -> None:
         self.kind = kind
@@ -50,7 +50,7 @@ class Registry:
         try:
             return getattr(import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise GlanceBenchError(f"{self.kind} {name!r} cannot be imported from {target!r}: {error}") from error
+            raise GlanceBenchError(f"{self.kind} {name!r}: cannot import {target!r}: {error}") from error
 
     def register(self, name: str, target: Any) -> None:
         """Add one name. Raises UsageError when it is taken."""
@@ -59,7 +59,8 @@ class Registry:
 
     def _add(self, name: str, target: Any) -> None:
         if name in self._targets:
-            raise UsageError(f"{self.kind} {name!r} is registered twice: {self._targets[name]!r} and {target!r}")
+            held = self._targets[name]
+            raise UsageError(f"{self.kind} {name!r} is registered twice: {held!r} and {target!r}")
         self._targets[name] = target
 
     def _read_entry_points(self) -> None:
@@ -97,14 +98,22 @@ METRICS = Registry(
     },
     "glance_bench.metrics",
 )
-PROMPT_SETS = Registry("prompt set", {"testbed": "glance_bench.prompts.testbed:load"}, "glance_bench.prompt_sets")
+PROMPT_SETS = Registry(
+    "prompt set", {"testbed": "glance_bench.prompts.testbed:load"}, "glance_bench.prompt_sets"
+)
 FAMILIES = Registry(
     "model family",
-    {"flux": "glance_bench.models.flux:FluxFamily", "qwen_image": "glance_bench.models.qwen_image:QwenImageFamily"},
+    {
+        "flux": "glance_bench.models.flux:FluxFamily",
+        "qwen_image": "glance_bench.models.qwen_image:QwenImageFamily",
+    },
     "glance_bench.families",
 )
 MODELS = Registry(
     "model",
-    {name: _packaged(name, family) for name, family in [("testbed-flux", "flux"), ("testbed-qwen", "qwen_image")]},
+    {
+        "testbed-flux": _packaged("testbed-flux", "flux"),
+        "testbed-qwen": _packaged("testbed-qwen", "qwen_image"),
+    },
     "glance_bench.models",
 )
