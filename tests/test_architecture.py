@@ -1,0 +1,104 @@
+"""docs/architecture.md describes the code that is there, and the import rules it states hold."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "glance_bench"
+TEXT = (ROOT / "docs" / "architecture.md").read_text()
+QUOTED = re.findall(r"`([^`\n]+)`", TEXT)
+PATHS = sorted({q for q in QUOTED if q.endswith("/") or (q.endswith((".py", ".md", ".yaml")) and "/" in q)})
+
+
+def layers() -> dict[str, int]:
+    """Module (below glance_bench) -> line of the numbered list that names it."""
+    section = TEXT.split("## Imports point one way")[1]
+    found: dict[str, int] = {}
+    for number, line in re.findall(r"^(\d)\. (.*)$", section, re.M):
+        for name in re.findall(r"`([\w.]+)`", line):
+            found[name] = int(number)
+    return found
+
+
+def torch_free() -> list[str]:
+    (sentence,) = re.findall(r"^These can be imported without torch.*?: (.*?)\.$", TEXT, re.M | re.S)
+    return re.findall(r"`(\w+)`", sentence)
+
+
+def layer_of(module: str, table: dict[str, int]) -> int:
+    """The layer of the longest listed prefix of a dotted name."""
+    parts = module.split(".")
+    for end in range(len(parts), 0, -1):
+        if (name := ".".join(parts[:end])) in table:
+            return table[name]
+    raise AssertionError(f"docs/architecture.md gives {module} no import layer")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Names below glance_bench that a source file imports, those inside functions too."""
+    here = ["glance_bench", *path.relative_to(PACKAGE).with_suffix("").parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(here[: -node.level]) if node.level else ""
+            stem = ".".join(part for part in (base, node.module) if part)
+            names = [f"{stem}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "glance_bench" and rest and not rest.startswith("__"):
+                yield rest
+
+
+def test_every_path_it_names_exists():
+    assert len(PATHS) > 20, "the table of rooms was not found"
+    assert [p for p in PATHS if not (ROOT / p).exists()] == []
+
+
+def test_every_room_is_named():
+    modules = [p.name for p in PACKAGE.glob("*.py") if p.name != "__init__.py"]
+    folders = [f"{p.parent.name}/" for p in PACKAGE.glob("*/__init__.py")]
+    tops = [f"{p.name}/" for p in ROOT.iterdir() if p.is_dir() and is_tracked(p)]
+    wanted = [f"glance_bench/{name}" for name in modules + folders] + [t for t in tops if t != "glance_bench/"]
+    assert [name for name in wanted if name not in PATHS] == []
+
+
+def is_tracked(folder: Path) -> bool:
+    """A visible folder of the project, as opposed to scratch output that git ignores."""
+    return not folder.name.startswith(".") and folder.name not in {"runs", "dist", "build", "venv", "test-results"}
+
+
+def test_every_module_has_a_layer():
+    table = layers()
+    there = {p.stem for p in PACKAGE.glob("*.py")} | {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
+    assert there - {"__init__"} - set(table) == set()
+    assert {name for name in table if "." not in name} - there == set()
+
+
+def test_imports_point_one_way():
+    table = layers()
+    upward = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        if module == "__init__":
+            continue
+        for target in imports_of(path):
+            if layer_of(target, table) < layer_of(module, table):
+                upward.append(f"{module} imports {target}")
+    assert upward == []
+
+
+@pytest.mark.parametrize("module", torch_free())
+def test_imports_without_torch(module):
+    code = f"import sys, glance_bench.{module}; print(*sorted({{'torch', 'diffusers', 'transformers'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""
