@@ -1,4 +1,4 @@
-"""The errors a user is meant to read. Each is one line: what is wrong, what was expected, the nearest name."""
+"""The errors a user is meant to read: one line with what is wrong, what was expected, the nearest name."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,0 +1,159 @@
+"""Files that are whole or absent, and that prove it.
+
+Every write goes to a temporary name, is flushed to the disk and renamed, so a killed process leaves no half
+file under a real name. A *sealed* file carries its digest in its name, ``<key>.<12 hex of sha256>.<suffix>``:
+one rename publishes content and proof together, and a truncated or edited file is recognised when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import GlanceBenchError
+
+__all__ = [
+    "Damaged",
+    "digest_of",
+    "find_sealed",
+    "json_bytes",
+    "parquet_bytes",
+    "read_sealed",
+    "seal",
+    "sha256_bytes",
+    "sha256_file",
+    "slug",
+    "write_atomic",
+    "write_folder",
+    "write_json",
+]
+
+SEAL = 12
+
+
+class Damaged(GlanceBenchError):
+    """A file of the run folder that is not what its record says: truncated, edited or unreadable."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path}: {what}")
+        self.path = path
+        self.what = what
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """sha256 over the canonical JSON of ``value`` (sorted keys, no spaces, UTF-8)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return sha256_bytes(text.encode())
+
+
+def slug(name: str) -> str:
+    """``name`` as one safe path component: itself when harmless, else a harmless part of it and a hash.
+
+    Never empty, never hidden, never ``..``, at most 80 characters; different names give different slugs.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._,=+@\[\]-]+", "-", name).strip(".-")[:64]
+    return safe if safe and safe == name else f"{safe or 'x'}-{sha256_bytes(name.encode())[:8]}"
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries, so that a rename in it outlives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` under a temporary name beside ``path``, flush, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name[-64:]}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
+    """Write a whole new folder under a temporary name, flush every file, rename. ``place`` must not exist."""
+    temporary = place.with_name(f".tmp-{os.getpid()}-{place.name}")
+    temporary.mkdir(parents=True)
+    for name, data in files.items():
+        with (temporary / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_folder(temporary)
+    temporary.rename(place)
+    sync_folder(place.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomic(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Readable JSON with sorted keys; the same value gives the same bytes."""
+    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode()
+
+
+def seal(folder: Path, key: str, suffix: str, data: bytes) -> Path:
+    """Publish ``data`` as the sealed file of ``key`` in ``folder``."""
+    path = folder / f"{key}.{sha256_bytes(data)[:SEAL]}.{suffix}"
+    write_atomic(path, data)
+    return path
+
+
+def find_sealed(folder: Path, suffix: str) -> dict[str, Path]:
+    """The sealed files of a folder by key (names only; contents are not read)."""
+    if not folder.is_dir():
+        return {}
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        key, _, rest = name.rpartition(f".{suffix}")[0].rpartition(".")
+        if key and len(rest) == SEAL and name.endswith(f".{suffix}") and not name.startswith("."):
+            found[key] = folder / name
+    return found
+
+
+def read_sealed(path: Path) -> bytes:
+    """The content of a sealed file. Raises Damaged when it does not match the digest in its name."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Damaged(path, f"cannot be read ({error.strerror})") from error
+    if sha256_bytes(data)[:SEAL] != path.name.split(".")[-2]:
+        raise Damaged(path, "is truncated or altered: its content does not match the digest in its name")
+    return data
+
+
+def parquet_bytes(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> bytes:
+    """``rows`` as one Parquet file. ``columns`` maps a column to an Arrow type name ("string", "int64").
+
+    The same rows give the same bytes under the same pyarrow version. A missing value is a null.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+    table = pa.Table.from_pylist([{name: row.get(name) for name in columns} for row in rows], schema=schema)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())

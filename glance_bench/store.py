@@ -1,0 +1,376 @@
+"""The run folder: what lies where, how a unit is published, and how everything is read back. No torch.
+
+::
+
+    units/<model>/<sampler>-<hash12>/<prompt set>/<slice>-<hash12>/   *.png  unit.parquet  unit.json
+    scores/<recipe>/<content key>.<seal>.parquet     features/<recipe>/<content key>.<seal>.npz
+    timing/<model>/<sampler>-<hash12>.<seal>.parquet
+    embeddings/<checkpoint hash12>/<text hash>.<seal>.safetensors
+    suite.json  prompts.json  env.json  manifest.json  results.json  report/index.html
+    quarantine/   damaged and foreign files, moved here with the reason in log.jsonl
+
+A unit's folder is renamed into place when it is whole. ``unit.json`` lists every file with its size and
+sha256, and carries a digest of itself. The manifest names what the results are made of.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import GlanceBenchError
+from .sealed import (
+    Damaged,
+    digest_of,
+    find_sealed,
+    json_bytes,
+    parquet_bytes,
+    read_sealed,
+    sha256_bytes,
+    sha256_file,
+    write_atomic,
+    write_folder,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from .prompts import Prompt
+
+__all__ = ["RECORD_COLUMNS", "Run", "UnitInfo", "content_key", "read_unit"]
+
+RECORD_COLUMNS = {
+    "model": "string",
+    "sampler": "string",
+    "prompt_set": "string",
+    "prompt_id": "string",
+    "index": "int64",
+    "seed": "int64",
+    "image": "string",
+    "image_sha256": "string",
+    "width": "int64",
+    "height": "int64",
+    "finite": "bool",
+    "black": "bool",
+    "truncated": "bool",
+    "evaluations": "int64",
+    "batch_size": "int64",
+}
+
+
+@dataclass(frozen=True)
+class UnitInfo:
+    """One unit of generated work: ``slice`` counts the prompt set's slices from 0, ``folder`` is relative."""
+
+    model: str
+    sampler: str
+    prompt_set: str
+    slice: int
+    key: str
+    folder: str
+
+
+def read_unit(folder: Path) -> dict[str, Any]:
+    """A unit's ``unit.json``. Raises FileNotFoundError when it is absent, Damaged when it is not whole."""
+    path = folder / "unit.json"
+    try:
+        document = json.loads(path.read_bytes())
+        digest = document.pop("digest")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise Damaged(path, f"is not a unit record ({error})") from error
+    if digest != digest_of(document):
+        raise Damaged(path, "was altered: its content does not match its own digest")
+    return dict(document)
+
+
+def content_key(unit: Mapping[str, Any]) -> str:
+    """What the scores of a unit depend on: its images and their prompts, as 16 hex digits."""
+    return digest_of([[i["sha256"], i["prompt_id"], i["text_sha256"]] for i in unit["images"]])[:16]
+
+
+class Run:
+    """One run folder. Reading needs no lock; writing happens inside ``with run.lock():``."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What this run consists of: ``name``, ``units``, ``samplers``, ``metrics``, ``timing``.
+
+        Raises GlanceBenchError when the folder is not a run.
+        """
+        return self._json("manifest.json")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            return dict(json.loads(path.read_bytes()))
+        except FileNotFoundError as error:
+            raise GlanceBenchError(f"{self.folder} is not a run folder: it has no {name}") from error
+        except ValueError as error:
+            raise Damaged(path, f"is not JSON ({error})") from error
+
+    def suite(self) -> dict[str, Any]:
+        """The resolved suite: profile chosen, overrides applied."""
+        return self._json("suite.json")
+
+    def units(self) -> list[UnitInfo]:
+        """The units the manifest lists, in the order they are made."""
+        return [UnitInfo(**unit) for unit in self.manifest["units"]]
+
+    def prompts(self, prompt_set: str | None = None) -> list[Prompt]:
+        """The prompts of one set, or of all sets in the suite's order."""
+        from .prompts import Prompt
+
+        found = []
+        for entry in self._json("prompts.json")["sets"]:
+            if prompt_set in (None, entry["name"]):
+                for item in entry["prompts"]:
+                    found.append(Prompt(**{**item, "wanted_text": tuple(item["wanted_text"])}))
+        return found
+
+    def records(self) -> pd.DataFrame:
+        """One row an image, columns RECORD_COLUMNS; ``image`` is relative to the run folder.
+
+        ``evaluations`` counts the transformer's forward passes for that image. Raises Damaged for a bad file.
+        """
+        frames = [self._frame(self.folder / unit.folder / "unit.parquet") for unit in self.units()]
+        return self._concatenate(frames, list(RECORD_COLUMNS))
+
+    def scores(self, metric: str) -> pd.DataFrame:
+        """Per-image values of one metric: image_sha256, prompt_id and one float column an output.
+
+        NaN means that the metric does not apply to that image. One row for each (image, prompt).
+        """
+        parts = find_sealed(self.folder / self._metric_folder(metric), "parquet")
+        frames = [self._frame(parts[key]) for key in self._content_keys() if key in parts]
+        frame = self._concatenate(frames, ["image_sha256", "prompt_id"])
+        return frame.drop_duplicates(["image_sha256", "prompt_id"], ignore_index=True)
+
+    def features(self, metric: str) -> tuple[list[str], np.ndarray[Any, Any]]:
+        """A corpus metric's features: the images' sha256 and float32[N, D], one row an image."""
+        import numpy as np
+
+        parts = find_sealed(self.folder / self._metric_folder(metric), "npz")
+        rows: dict[str, np.ndarray[Any, Any]] = {}
+        for key in self._content_keys():
+            if key in parts:
+                with np.load(io.BytesIO(read_sealed(parts[key])), allow_pickle=False) as arrays:
+                    rows.update(zip(arrays["image_sha256"].tolist(), arrays["features"], strict=True))
+        return list(rows), np.stack(list(rows.values())) if rows else np.zeros((0, 0), np.float32)
+
+    def timing(self) -> pd.DataFrame:
+        """Latency in long form: model, sampler, session, hardware, prompt_id, repeat, batch_size, component,
+        seconds (for one image), evaluations. Components: encode, denoise, decode, total.
+
+        The rows of one ``session`` were measured interleaved and may be compared with each other.
+        """
+        frames = []
+        for entry in self.manifest["timing"]:
+            parts = find_sealed(self.folder / entry["folder"], "parquet")
+            if entry["key"] in parts:
+                frames.append(self._frame(parts[entry["key"]]))
+        keys = ["model", "sampler", "session", "prompt_id", "repeat", "component"]
+        frame = self._concatenate(frames, [*keys, "hardware", "batch_size", "seconds", "evaluations"])
+        return frame.drop_duplicates(keys, ignore_index=True)
+
+    def _metric_folder(self, metric: str) -> str:
+        for entry in self.manifest["metrics"]:
+            if entry["name"] == metric:
+                return str(entry["folder"])
+        raise GlanceBenchError(f"{self.folder} has no metric {metric!r}")
+
+    def _content_keys(self) -> list[str]:
+        keys = (content_key(read_unit(self.folder / unit.folder)) for unit in self.units())
+        return list(dict.fromkeys(keys))
+
+    def _frame(self, path: Path) -> pd.DataFrame:
+        import pandas as pd
+        import pyarrow as pa
+
+        try:
+            data = path.read_bytes() if path.name == "unit.parquet" else read_sealed(path)
+            return pd.read_parquet(io.BytesIO(data))
+        except (OSError, pa.ArrowException) as error:
+            raise Damaged(path, f"cannot be read as Parquet ({error})") from error
+
+    @staticmethod
+    def _concatenate(frames: Sequence[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+    # -- checking ----------------------------------------------------------------------------------------
+
+    def check_unit(self, folder: str, key: str, *, deep: bool) -> list[Damaged] | None:
+        """What is wrong with a unit: nothing (it is done), a list, or None when it was never made.
+
+        ``deep`` hashes every image; otherwise the records are hashed and the images' sizes compared. Foreign
+        files, which the record does not name, are listed too.
+        """
+        place = self.folder / folder
+        if not place.is_dir():
+            return None
+        try:
+            document = read_unit(place)
+        except FileNotFoundError:
+            return [Damaged(place / "unit.json", "is missing")]
+        except Damaged as damage:
+            return [damage]
+        if document["key"] != key:
+            return [Damaged(place / "unit.json", "belongs to another unit")]
+        present = set(os.listdir(place)) - {"unit.json"}
+        wrong = []
+        for file in [*document["images"], document["records"]]:
+            path = place / file["file"]
+            if file["file"] not in present:
+                wrong.append(Damaged(path, "is missing"))
+                continue
+            present.discard(file["file"])
+            size = path.stat().st_size
+            if size != file["bytes"]:
+                wrong.append(Damaged(path, f"has {size} bytes where {file['bytes']} were written"))
+            elif (deep or file is document["records"]) and sha256_file(path) != file["sha256"]:
+                wrong.append(Damaged(path, "was altered: its sha256 is not the recorded one"))
+        wrong += [Damaged(place / name, "is not part of this unit") for name in sorted(present)]
+        return wrong
+
+    def verify(self) -> list[Damaged]:
+        """Hash everything the manifest names again: units, scores, features, timing, embeddings, results."""
+        wrong: list[Damaged] = []
+        for unit in self.units():
+            damage = self.check_unit(unit.folder, unit.key, deep=True)
+            wrong += [Damaged(self.folder / unit.folder, "was never made")] if damage is None else damage
+        for room, suffix in [
+            ("scores", "parquet"),
+            ("features", "npz"),
+            ("timing", "parquet"),
+            ("embeddings", "safetensors"),
+        ]:
+            for folder in sorted((self.folder / room).glob("*")):
+                for path in find_sealed(folder, suffix).values():
+                    try:
+                        read_sealed(path)
+                    except Damaged as damage:
+                        wrong.append(damage)
+        return wrong
+
+    def quarantine(self, damage: Damaged) -> None:
+        """Move a damaged or foreign file to ``quarantine/`` and log where it lay and why. Absent: nothing."""
+        if not damage.path.exists() and not damage.path.is_symlink():
+            return
+        room = self.folder / "quarantine"
+        room.mkdir(parents=True, exist_ok=True)
+        number = sum(1 for _ in room.iterdir())
+        target = room / f"{number:04d}-{damage.path.name}"
+        damage.path.rename(target)
+        entry = {"file": target.name, "from": str(damage.path.relative_to(self.folder)), "why": damage.what}
+        with (room / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+
+    # -- writing -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for one process; the kernel lets go when that process ends, however it ends.
+
+        Raises GlanceBenchError naming the process that holds it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a+", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise GlanceBenchError(f"{self.folder} is in use by process {holder}") from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            self._sweep()
+            yield
+
+    def _sweep(self) -> None:
+        """Remove the temporary files and folders of runs that were killed."""
+        for root, folders, files in os.walk(self.folder):
+            for name in [n for n in folders if n.startswith(".tmp-")]:
+                shutil.rmtree(Path(root) / name)
+                folders.remove(name)
+            for name in files:
+                if name.startswith(".tmp-"):
+                    (Path(root) / name).unlink()
+
+    def publish_unit(
+        self,
+        unit: UnitInfo,
+        images: Sequence[bytes],
+        rows: Sequence[Mapping[str, Any]],
+        texts: Sequence[str],
+        made: Mapping[str, Any],
+    ) -> None:
+        """Write a unit: PNG ``images``, one record a row (without image and image_sha256), what it is made of.
+
+        A folder that already holds part of the unit keeps every file that is right; one that differs goes to
+        quarantine first. ``made`` (JSON) is stored in ``unit.json`` beside the key.
+        """
+        names = [f"{number:05d}.png" for number in range(len(images))]
+        shas = [sha256_bytes(image) for image in images]
+        records = parquet_bytes(
+            [
+                {**row, "image": f"{unit.folder}/{name}", "image_sha256": sha}
+                for row, name, sha in zip(rows, names, shas, strict=True)
+            ],
+            RECORD_COLUMNS,
+        )
+        listed = [
+            {
+                "file": name,
+                "sha256": sha,
+                "bytes": len(image),
+                "prompt_id": row["prompt_id"],
+                "text_sha256": sha256_bytes(text.encode()),
+            }
+            for name, sha, image, row, text in zip(names, shas, images, rows, texts, strict=True)
+        ]
+        document = {
+            "schema": "glance-bench/unit/1",
+            **asdict(unit),
+            **made,
+            "images": listed,
+            "records": {"file": "unit.parquet", "sha256": sha256_bytes(records), "bytes": len(records)},
+        }
+        document["digest"] = digest_of(document)
+        files = dict(zip(names, images, strict=True))
+        files["unit.parquet"] = records
+        files["unit.json"] = json_bytes(document)
+        place = self.folder / unit.folder
+        if not place.exists():
+            write_folder(place, files)
+            return
+        for name, data in files.items():
+            path = place / name
+            if not (path.is_file() and path.read_bytes() == data):
+                self.quarantine(Damaged(path, "was replaced when its unit was made again"))
+                write_atomic(path, data)
+
+    def write(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write one of the JSON documents of the folder, unless it already holds exactly this."""
+        path = self.folder / name
+        if not (path.is_file() and path.read_bytes() == json_bytes(value)):
+            write_json(path, value)
+        if name == "manifest.json":
+            self.__dict__.pop("manifest", None)
