@@ -1,0 +1,118 @@
+"""What a metric is. One file a metric; each is registered by name in ``glance_bench.registry.METRICS``.
+
+The registered object is a factory without arguments. Calling it is cheap and imports no torch: weights and
+engines are built by the first ``score`` or ``features``, once per process.
+
+A *recipe* is one line of plain text that names everything which can change a value: model and weights, sizes,
+normalisation, formula version. Scores are stored under their recipe, and two numbers may stand in one column
+only when their recipes are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from glance_bench.prompts import Prompt
+
+__all__ = ["Column", "CorpusMetric", "Images", "Metric", "Row", "SampleMetric", "UnitMetric"]
+
+Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB
+Row = dict[str, float | str]  # strings are notes shown beside an image (what OCR read), never averaged
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number a metric gives.
+
+    ``name`` is its key in rows, cells and files; ``title`` the short heading; ``headline`` false for columns
+    that only explain others and stay out of the leaderboard unless they are not zero. ``decimals`` is how
+    many are shown.
+    """
+
+    name: str
+    title: str
+    better: Literal["higher", "lower"]
+    description: str
+    decimals: int = 3
+    headline: bool = True
+
+
+class Metric(Protocol):
+    """What every metric has."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> Literal["sample", "corpus", "unit"]: ...
+
+    @property
+    def recipe(self) -> str: ...
+
+    @property
+    def columns(self) -> tuple[Column, ...]: ...
+
+
+@runtime_checkable
+class SampleMetric(Metric, Protocol):
+    """A value for each image; the table shows its mean. ``kind`` is "sample"."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The keys of rows that hold strings; every other key is the name of one of ``columns``."""
+        ...
+
+    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[Row]:
+        """One row an image, in order. A column that does not apply to a prompt is left out of its row.
+
+        ``images`` is uint8[N, H, W, 3] and ``prompts`` has N entries.
+        """
+        ...
+
+
+@runtime_checkable
+class CorpusMetric(Metric, Protocol):
+    """A value for a set of images: features for each, then one reduction. ``kind`` is "corpus", one column.
+    """
+
+    @property
+    def extractor(self) -> str:
+        """The recipe of the features alone: metrics with the same extractor share them."""
+        ...
+
+    def features(self, images: Images) -> npt.NDArray[np.float32]:
+        """uint8[N, H, W, 3] to float32[N, D]."""
+        ...
+
+    def reference(self, cache: Path) -> Any:
+        """What generated images are compared with. Read from the package or from the folder ``cache``, else
+        made and kept there, so that a second call needs no torch."""
+        ...
+
+    def reduce(self, features: npt.NDArray[np.float32], reference: Any) -> float:
+        """float32[N, D] and ``reference(...)`` to one number. numpy only."""
+        ...
+
+    def note(self, n: int, reference: Any) -> str:
+        """What a reader must know about a value made from ``n`` images; "" when nothing."""
+        ...
+
+
+@runtime_checkable
+class UnitMetric(Metric, Protocol):
+    """Flags that generation already recorded; no image is read again. ``kind`` is "unit"."""
+
+    def flags(self, records: pd.DataFrame) -> pd.DataFrame:
+        """``records`` as ``store.Run.records()`` gives them; one bool column per ``columns`` entry, same
+        index.
+        """
+        ...

@@ -1,0 +1,125 @@
+"""Intervals against simulated data whose truth is known, and against scipy."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, bootstrap
+
+from glance_bench import stats
+
+
+def test_bootstrap_agrees_with_scipy() -> None:
+    values = np.random.default_rng(3).gamma(2.0, size=120)
+    ours = stats.bootstrap_mean(values, seed=1, resamples=20_000)
+    theirs = bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=5).confidence_interval
+    assert ours.low == pytest.approx(theirs.low, abs=0.01)
+    assert ours.high == pytest.approx(theirs.high, abs=0.01)
+
+
+def test_bootstrap_covers_the_mean_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for trial in range(400):
+        interval = stats.bootstrap_mean(rng.beta(5, 2, size=60), seed=trial, resamples=800)
+        hits += interval.low <= 5 / 7 <= interval.high
+    assert 0.91 <= hits / 400 <= 0.98
+
+
+def test_bootstrap_is_reproducible_and_seeded() -> None:
+    values = np.random.default_rng(1).random(500)
+    assert stats.bootstrap_mean(values, 4) == stats.bootstrap_mean(values.copy(), 4)
+    assert stats.bootstrap_mean(values, 4) != stats.bootstrap_mean(values, 5)
+
+
+def test_bootstrap_in_chunks_draws_the_same_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(2).random(64)
+    whole = stats.bootstrap_mean(values, 7)
+    monkeypatch.setattr(stats, "_CHUNK", 1000)
+    assert stats.bootstrap_mean(values, 7) == whole
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40))
+def test_bootstrap_stays_within_the_data(values: list[float]) -> None:
+    interval = stats.bootstrap_mean(values, resamples=200)
+    slack = 1e-9 * max(1.0, max(map(abs, values)))
+    assert min(values) - slack <= interval.low <= interval.high <= max(values) + slack
+
+
+def test_one_value_has_no_interval_and_bad_values_are_refused() -> None:
+    assert np.isnan(stats.bootstrap_mean([0.5]).low)
+    for bad in ([], [[1.0, 2.0]], [1.0, float("nan")]):
+        with pytest.raises(ValueError):
+            stats.bootstrap_mean(bad)
+
+
+def test_pairing_narrows_the_interval_when_samplers_agree_by_prompt() -> None:
+    rng = np.random.default_rng(8)
+    difficulty = rng.normal(size=200)
+    a, b = difficulty + 0.1 + 0.05 * rng.normal(size=200), difficulty + 0.05 * rng.normal(size=200)
+    paired = stats.paired_bootstrap(a, b)
+    unpaired = stats.bootstrap_mean(a)
+    assert paired.n == 200
+    assert paired.difference == pytest.approx(float(np.mean(a - b)))
+    assert 0 < paired.low < 0.1 < paired.high
+    assert (paired.high - paired.low) * 5 < unpaired.high - unpaired.low
+    with pytest.raises(ValueError, match="paired"):
+        stats.paired_bootstrap(a, b[:-1])
+
+
+def test_wilson_agrees_with_scipy_and_keeps_a_width_at_zero() -> None:
+    for successes, n in ((0, 48), (1, 48), (24, 48), (48, 48)):
+        theirs = binomtest(successes, n).proportion_ci(method="wilson")
+        ours = stats.wilson(successes, n)
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    assert 0.05 < stats.wilson(0, 48).high < 0.1
+    with pytest.raises(ValueError):
+        stats.wilson(3, 2)
+
+
+def test_groups_depend_on_the_keys_only_and_are_balanced() -> None:
+    keys = [f"p{i}" for i in range(50)]
+    labels = dict(zip(keys, stats.group_labels(keys), strict=True))
+    backwards = dict(zip(keys[::-1], stats.group_labels(keys[::-1]), strict=True))
+    assert labels == backwards
+    assert sorted(np.bincount(list(labels.values()))) == [2] * 10 + [3] * 10
+    twice = stats.group_labels(keys + keys)
+    assert (twice[:50] == twice[50:]).all()
+    assert len(set(stats.group_labels(["a", "b", "c"]))) == 3
+
+
+def test_jackknife_of_a_mean_is_its_standard_error() -> None:
+    values = np.random.default_rng(4).normal(size=40)
+    labels = np.arange(40)
+    result = stats.group_jackknife(lambda keep: float(values[keep].mean()), labels)
+    error = values.std(ddof=1) / np.sqrt(40)
+    assert result.value == pytest.approx(values.mean())
+    assert (result.high - result.low) / 2 == pytest.approx(error * 2.0226909, rel=1e-6)
+
+
+def test_jackknife_covers_a_variance() -> None:
+    rng = np.random.default_rng(6)
+    hits = 0
+    for _ in range(300):
+        values = rng.normal(size=100)
+        labels = stats.group_labels([str(i) for i in range(100)])
+        result = stats.group_jackknife(lambda keep, v=values: float(v[keep].var(ddof=1)), labels, floor=0.0)
+        hits += result.low <= 1.0 <= result.high
+    assert 0.88 <= hits / 300 <= 0.99
+
+
+def test_jackknife_of_a_paired_difference_from_stored_replicates() -> None:
+    rng = np.random.default_rng(9)
+    common = rng.normal(size=60)
+    labels = stats.group_labels([str(i) for i in range(60)])
+    a = stats.group_jackknife(lambda keep: float((common[keep] + 1).var()), labels)
+    b = stats.group_jackknife(lambda keep: float(common[keep].var()), labels)
+    interval = stats.jackknife_interval(a.value - b.value, a.replicates - b.replicates)
+    assert interval.low == pytest.approx(0, abs=1e-9)
+    assert interval.high == pytest.approx(0, abs=1e-9)
+
+
+def test_jackknife_of_a_single_group_has_no_interval() -> None:
+    result = stats.group_jackknife(lambda keep: float(keep.sum()), np.zeros(5, dtype=np.int64))
+    assert result.value == 5
+    assert np.isnan(result.low) and len(result.replicates) == 0
