@@ -1,0 +1,117 @@
+"""The documents name files that exist, commands that exist, and YAML that loads."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "reports").glob("*.md")])
+README = (ROOT / "README.md").read_text()
+TOP_LEVEL = {p.name for p in ROOT.iterdir()} - {"runs"}
+
+
+def named(paths: list[Path]) -> list[str]:
+    return [str(p.relative_to(ROOT)) for p in paths]
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """Contents of the code blocks in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+def github_anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named(DOCUMENTS))
+def test_links_lead_somewhere(document):
+    text = document.read_text()
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (document.parent / path) if path else document
+        if not there.exists():
+            broken.append(target)
+        elif anchor and anchor not in map(github_anchor, re.findall(r"^#+ (.*)$", there.read_text(), re.M)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named(DOCUMENTS))
+def test_files_named_in_backticks_exist(document):
+    """`folder/file` counts when it starts with something at the top of the project."""
+    quoted = re.findall(r"`([\w.][\w./-]*)`", document.read_text())
+    paths = {q for q in quoted if "/" in q and q.split("/")[0] in TOP_LEVEL}
+    assert sorted(p for p in paths if not (ROOT / p).exists()) == []
+
+
+@cache
+def help_text(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", "from glance_bench.cli import main; main()", *command, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, f"glance-bench {' '.join(command)} --help: {done.stderr}"
+    return done.stdout
+
+
+def shell_lines() -> list[str]:
+    """Every line that a document tells the reader to type."""
+    blocks = [block for path in DOCUMENTS for block in fenced(path.read_text(), "bash")]
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def glance_bench_commands() -> list[str]:
+    parts = [part.strip() for line in shell_lines() for part in line.split("&&")]
+    return sorted({part for part in parts if part.startswith("glance-bench ")})
+
+
+@pytest.mark.parametrize("line", glance_bench_commands())
+def test_commands_and_options_exist(line):
+    words = shlex.split(line, comments=True)[1:]
+    text = help_text(words[0])
+    options = [word for word in words if word.startswith("--")]
+    assert [option for option in options if option not in text] == []
+
+
+def test_every_command_of_the_program_is_in_the_readme():
+    commands = set(re.findall(r"^[ │]*([a-z][a-z-]*)  +\S", help_text().split("Commands")[-1], re.M))
+    assert {"run", "plan", "trajectory", "list", "schema", "verify"} <= commands
+    assert {c for c in commands if f"glance-bench {c}" not in README} == set()
+
+
+def test_readme_has_the_two_commands():
+    lines = "\n".join(fenced(README, "bash")).splitlines()
+    assert "python -m pip install -e . && glance-bench run suites/quickstart.yaml" in lines
+    assert "python -m pip install tox && tox" in lines
+
+
+def test_readme_shows_what_the_quickstart_prints():
+    (block,) = re.findall(r"<!-- output: quickstart -->\n```text\n(.*?)```\n<!-- /output -->", README, re.S)
+    assert "teacher-50" in block and "uniform-4" in block
+
+
+def test_scripts_named_in_documents_explain_themselves():
+    scripts = {s for path in DOCUMENTS for s in re.findall(r"python ((?:docs|benchmarks)/\w+\.py)", path.read_text())}
+    assert "docs/make_pictures.py" in scripts
+    for script in scripts:
+        done = subprocess.run([sys.executable, ROOT / script, "--help"], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 and "usage:" in done.stdout, script
+
+
+def test_readme_cards_compile():
+    from glance_bench.samplers.cards import load_card
+
+    cards = fenced(README, "yaml")
+    assert cards, "the README shows no card"
