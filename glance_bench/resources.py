@@ -1,4 +1,4 @@
-"""Where the YAML files that ship with the package lie: beside it in a source checkout, inside it once installed."""
+"""Where the YAML files that ship with the package lie: beside it in a checkout, inside it once installed."""
 
 from __future__ import annotations
 
