@@ -67,13 +67,14 @@ def test_every_room_is_named():
     modules = [p.name for p in PACKAGE.glob("*.py") if p.name != "__init__.py"]
     folders = [f"{p.parent.name}/" for p in PACKAGE.glob("*/__init__.py")]
     tops = [f"{p.name}/" for p in ROOT.iterdir() if p.is_dir() and is_tracked(p)]
-    wanted = [f"glance_bench/{name}" for name in modules + folders] + [t for t in tops if t != "glance_bench/"]
-    assert [name for name in wanted if name not in PATHS] == []
+    wanted = {f"glance_bench/{name}" for name in modules + folders} | set(tops) - {"glance_bench/"}
+    assert wanted - set(PATHS) == set()
 
 
 def is_tracked(folder: Path) -> bool:
     """A visible folder of the project, as opposed to scratch output that git ignores."""
-    return not folder.name.startswith(".") and folder.name not in {"runs", "dist", "build", "venv", "test-results"}
+    scratch = {"runs", "dist", "build", "venv", "test-results"}
+    return not folder.name.startswith((".", "__")) and folder.name not in scratch
 
 
 def test_every_module_has_a_layer():
@@ -98,7 +99,8 @@ def test_imports_point_one_way():
 
 @pytest.mark.parametrize("module", torch_free())
 def test_imports_without_torch(module):
-    code = f"import sys, glance_bench.{module}; print(*sorted({{'torch', 'diffusers', 'transformers'}} & set(sys.modules)))"
+    heavy = {"torch", "diffusers", "transformers"}
+    code = f"import sys, glance_bench.{module}; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ""

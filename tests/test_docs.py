@@ -25,8 +25,10 @@ def fenced(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
-def github_anchor(heading: str) -> str:
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+def anchors(text: str) -> set[str]:
+    """The fragments by which GitHub links to the headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named(DOCUMENTS))
@@ -38,9 +40,7 @@ def test_links_lead_somewhere(document):
             continue
         path, _, anchor = target.partition("#")
         there = (document.parent / path) if path else document
-        if not there.exists():
-            broken.append(target)
-        elif anchor and anchor not in map(github_anchor, re.findall(r"^#+ (.*)$", there.read_text(), re.M)):
+        if not there.exists() or (anchor and anchor not in anchors(there.read_text())):
             broken.append(target)
     assert broken == []
 
@@ -103,10 +103,12 @@ def test_readme_shows_what_the_quickstart_prints():
 
 
 def test_scripts_named_in_documents_explain_themselves():
-    scripts = {s for path in DOCUMENTS for s in re.findall(r"python ((?:docs|benchmarks)/\w+\.py)", path.read_text())}
+    text = "\n".join(path.read_text() for path in DOCUMENTS)
+    scripts = set(re.findall(r"python ((?:docs|benchmarks)/\w+\.py)", text))
     assert "docs/make_pictures.py" in scripts
     for script in scripts:
-        done = subprocess.run([sys.executable, ROOT / script, "--help"], capture_output=True, text=True, timeout=120)
+        command = [sys.executable, str(ROOT / script), "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0 and "usage:" in done.stdout, script
 
 

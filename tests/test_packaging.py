@@ -26,7 +26,8 @@ def run(command: list[str], **options) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("dist")
-    run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)], timeout=300)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
+    run([*build, "--outdir", str(out), str(ROOT)], timeout=300)
     (path,) = out.glob("*.whl")
     return path
 
@@ -41,7 +42,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 
 def away_from_the_checkout(installed: Path) -> dict[str, str]:
-    """Environment in which ``import glance_bench`` finds the installed copy: PYTHONPATH precedes site-packages."""
+    """``import glance_bench`` finds the installed copy: PYTHONPATH precedes site-packages."""
     return os.environ | {"PYTHONPATH": str(installed), "HF_HUB_OFFLINE": "1"}
 
 
@@ -99,14 +100,16 @@ def requirement_name(line: str) -> str:
 
 
 def test_requirements_are_lower_bounds():
-    lines = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+    extras = PROJECT["optional-dependencies"].values()
+    lines = PROJECT["dependencies"] + [line for extra in extras for line in extra]
     lines = [line for line in lines if not line.startswith("glance-bench[")]
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9_.-]+>=[0-9.]+", line)] == []
 
 
 @pytest.mark.parametrize("name", ["current.txt", "v100.txt"])
 def test_constraints_pin_every_direct_dependency(name):
-    lines = [line for line in (ROOT / "constraints" / name).read_text().splitlines() if line and line[0] != "#"]
+    lines = (ROOT / "constraints" / name).read_text().splitlines()
+    lines = [line for line in lines if line and not line.startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9_.-]+==[0-9.]+", line)] == []
     pinned = {line.split("==")[0] for line in lines}
     assert {requirement_name(line) for line in PROJECT["dependencies"]} - pinned == set()
