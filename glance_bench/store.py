@@ -322,7 +322,7 @@ class Run:
         texts: Sequence[str],
         made: Mapping[str, Any],
     ) -> None:
-        """Write a unit: PNG ``images``, one record a row (without image and image_sha256), what it is made of.
+        """Write a unit: PNG ``images``, a record each (without image and image_sha256), what it is made of.
 
         A folder that already holds part of the unit keeps every file that is right; one that differs goes to
         quarantine first. ``made`` (JSON) is stored in ``unit.json`` beside the key.

@@ -1,0 +1,121 @@
+"""Which profile of a suite this machine can run, and why. Asks the driver's own tool, not torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import GlanceBenchError
+from .suite import Needs, Suite
+
+__all__ = ["Gpu", "choose", "find_gpus"]
+
+ROUNDING = 0.95  # a 32 GB card reports a little less than 32 GiB
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One visible GPU: its name, memory in MiB and compute capability."""
+
+    name: str
+    memory_mib: int
+    compute: float
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.memory_mib / 1024:.0f} GB"
+
+
+def find_gpus() -> list[Gpu]:
+    """The GPUs of this machine, none when there is none or CUDA_VISIBLE_DEVICES hides them.
+
+    Raises GlanceBenchError, with the cure, for a GPU that is there and cannot be used.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
+        return []
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        if Path("/proc/driver/nvidia/gpus").is_dir():
+            raise GlanceBenchError(
+                "an NVIDIA GPU is there but nvidia-smi is not: install the driver's utilities"
+            )
+        return []
+    query = [tool, "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=30)
+    except subprocess.TimeoutExpired as error:
+        raise GlanceBenchError(
+            "nvidia-smi did not answer in 30 s: restart the machine or the driver"
+        ) from error
+    if "No devices were found" in answer.stdout + answer.stderr:
+        return []
+    if answer.returncode != 0:
+        said = " ".join((answer.stderr or answer.stdout).split())[:200]
+        raise GlanceBenchError(
+            f"a GPU driver is installed but does not work ({said}): reinstall or reload it"
+        )
+    return parse_gpus(answer.stdout)
+
+
+def parse_gpus(table: str) -> list[Gpu]:
+    """GPUs from the driver's CSV. Raises GlanceBenchError for a line that does not give all three values."""
+    gpus = []
+    for line in filter(None, map(str.strip, table.splitlines())):
+        fields = [field.strip() for field in line.split(",")]
+        try:
+            gpus.append(Gpu(fields[0], int(fields[1]), float(fields[2])))
+        except (IndexError, ValueError) as error:
+            raise GlanceBenchError(f"the GPU does not report itself fully ({line!r}): reset it") from error
+    return gpus
+
+
+def missing(needs: Needs, gpus: Sequence[Gpu]) -> str:
+    """What a machine with these GPUs lacks: "" when nothing, else a clause for the user."""
+    if needs.gpu is None and not needs.memory_gb and not needs.compute:
+        return ""
+    wanted = f"needs a GPU{f' named {needs.gpu}' if needs.gpu else ''}"
+    wanted += f" with {needs.memory_gb:g} GB" if needs.memory_gb else ""
+    wanted += f" of compute capability {needs.compute}" if needs.compute else ""
+    for gpu in gpus:
+        named = needs.gpu is None or needs.gpu.lower() in gpu.name.lower()
+        if named and gpu.memory_mib >= ROUNDING * 1024 * needs.memory_gb and gpu.compute >= needs.compute:
+            return ""
+    return f"{wanted}, this machine has {'; '.join(map(str, gpus)) or 'none'}"
+
+
+def choose(suite: Suite, wanted: str | None) -> tuple[Suite, str]:
+    """The suite as this machine runs it, and the line that says which profile was taken and why.
+
+    ``wanted`` is a profile's name, or None or "auto" for the first one that the machine satisfies. A profile
+    that needs no GPU is taken automatically only where there is none at all. Raises UsageError for an unknown
+    name and GlanceBenchError when no profile, or not the forced one, can run here.
+    """
+    if not suite.profiles:
+        if wanted not in (None, "auto"):
+            suite.with_profile(str(wanted))
+        return suite, f"profile: none ({suite.name} runs on {suite.device} everywhere)"
+    gpus = find_gpus()
+    if wanted not in (None, "auto"):
+        resolved = suite.with_profile(str(wanted))
+        lacking = missing(suite.profiles[str(wanted)].needs, gpus)
+        if lacking:
+            raise GlanceBenchError(f"profile {wanted!r} cannot run here: it {lacking}")
+        return resolved, f"profile: {wanted} (asked for)"
+    reasons = []
+    for name, profile in suite.profiles.items():
+        needs_gpu = profile.device == "cuda"
+        lacking = missing(profile.needs, gpus) if needs_gpu or not gpus else "is for machines without a GPU"
+        if not lacking:
+            resolved = suite.with_profile(name)
+            if needs_gpu:
+                return resolved, f"profile: {name} (the first that this machine satisfies: {gpus[0]})"
+            return resolved, (
+                f"profile: {name} (THIS MACHINE HAS NO GPU: TINY MODELS AND THEIR OWN CAPTIONS STAND IN; "
+                f"everything is written as {resolved.label} and compares with nothing else)"
+            )
+        reasons.append(f"{name} {lacking}")
+    raise GlanceBenchError(f"no profile of {suite.name} can run here: " + "; ".join(reasons))
