@@ -1,0 +1,153 @@
+"""Frechet distance between Gaussians fitted to features: of generated images, and of a fixed reference.
+
+    d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
+
+(Dowson and Landau 1982; as FID: Heusel et al. 2017). Moments are float64, covariances divide by N - 1. The
+last trace is the sum of the singular values of X R / sqrt(N - 1), with X the centred features and R the
+symmetric root of S2, by the eigenvalues of whichever Gram matrix is smaller. No matrix square root of a
+product is formed, and the root of the reference is made once.
+
+The distance is biased upwards when N is small, and with N <= D the sample covariance is singular: compare
+equal N only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from glance_bench.metrics.base import Column, Images
+from glance_bench.metrics.openclip import OpenClip, testbed_clip_model
+from glance_bench.sealed import write_atomic
+
+__all__ = ["Frechet", "Moments", "frechet_distance", "testbed_frechet"]
+
+Floats = npt.NDArray[np.float64]
+
+REFERENCE_SCENES = 2048
+REFERENCE_SEED = 20_240_229
+WORLD_VERSION = 1  # raise it when testbed.world can draw the same scene differently
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean float64[D], covariance float64[D, D] and how many samples they were made from."""
+
+    mean: Floats
+    covariance: Floats
+    n: int
+
+    @classmethod
+    def of(cls, features: npt.NDArray[np.floating]) -> Moments:
+        """From float[N, D], N >= 2."""
+        data = np.asarray(features, dtype=np.float64)
+        mean = data.mean(axis=0)
+        centred = data - mean
+        return cls(mean, centred.T @ centred / (len(data) - 1), len(data))
+
+    @cached_property
+    def root(self) -> Floats:
+        """The symmetric positive root of the covariance, float64[D, D]."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+
+
+def frechet_distance(features: npt.NDArray[np.floating], reference: Moments) -> float:
+    """The squared distance d^2 above, for float[N, D] against the reference; >= 0 up to rounding.
+
+    Raises ValueError for fewer than two samples, another D, or features that are not finite.
+    """
+    data = np.asarray(features, dtype=np.float64)
+    if data.ndim != 2 or len(data) < 2 or data.shape[1] != len(reference.mean):
+        raise ValueError(f"expected float[N >= 2, {len(reference.mean)}] features, got shape {data.shape}")
+    if not np.isfinite(data).all():
+        raise ValueError("features must be finite")
+    mean = data.mean(axis=0)
+    centred = data - mean
+    trace = float(np.sum(centred**2)) / (len(data) - 1)
+    mixed = centred @ reference.root / np.sqrt(len(data) - 1)
+    gram = mixed @ mixed.T if len(mixed) < mixed.shape[1] else mixed.T @ mixed
+    cross = float(np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None)).sum())
+    apart = float(np.sum((mean - reference.mean) ** 2))
+    return apart + trace + float(np.trace(reference.covariance)) - 2 * cross
+
+
+class Frechet:
+    """``fd[<model>]``: distance of generated images to clean renders of the testbed's training scenes."""
+
+    kind: Literal["corpus"] = "corpus"
+
+    def __init__(self, model: OpenClip) -> None:
+        self._model = model
+        self.name = f"fd[{model.name}]"
+        what = f"Frechet distance to clean renders, in {model.name}'s image features"
+        self.columns = (Column(self.name, "FD", "lower", what),)
+
+    @property
+    def extractor(self) -> str:
+        return f"{self._model.name}: open_clip weights {self._model.digest}, raw image embedding, float32"
+
+    @property
+    def recipe(self) -> str:
+        return (
+            f"{self.name}: {self.extractor}; reference {REFERENCE_SCENES} clean training scenes, seed "
+            f"{REFERENCE_SEED}, world {WORLD_VERSION}; float64 moments, N - 1"
+        )
+
+    def features(self, images: Images) -> npt.NDArray[np.float32]:
+        """See ``CorpusMetric.features``."""
+        return self._model.encode_images(images)
+
+    def reference(self, cache: Path) -> Moments:
+        """Moments of the reference: from beside the weights, else from ``cache``, else computed (about 10 s)
+        and kept in ``cache``."""
+        name = f"reference-{hashlib.sha256(self.recipe.encode()).hexdigest()[:12]}.npz"
+        for folder in (self._model.folder, cache):
+            if (folder / name).is_file():
+                return _read(folder / name)
+        moments = Moments.of(self.features(reference_images()))
+        buffer = io.BytesIO()
+        np.savez(buffer, mean=moments.mean, covariance=moments.covariance, n=np.int64(moments.n))
+        write_atomic(cache / name, buffer.getvalue())
+        return moments
+
+    def reduce(self, features: npt.NDArray[np.float32], reference: Moments) -> float:
+        """See ``frechet_distance``."""
+        return frechet_distance(features, reference)
+
+    def note(self, n: int, reference: Moments) -> str:
+        d = len(reference.mean)
+        return f"{n} images for {d} dimensions: biased upwards, compare equal N only" if n <= d else ""
+
+
+def reference_images() -> Images:
+    """The clean renders that generated images are compared with: uint8[REFERENCE_SCENES, 64, 64, 3].
+
+    Scenes of the training split, a third of them with text, as in the prompt set ``testbed``.
+    """
+    from glance_bench.testbed.scenes import sample_scene
+    from glance_bench.testbed.world import render
+
+    images = []
+    for i in range(REFERENCE_SCENES):
+        rng = np.random.default_rng([REFERENCE_SEED, i])
+        kind = (("object", "pair", "count"), ("sign", "sign+object", "poster"))[i % 3 == 2][i // 3 % 3]
+        images.append(render(sample_scene(rng, kind, "train"), rng))
+    return np.stack(images)
+
+
+def testbed_frechet() -> Frechet:
+    """``fd[testbed-clip]``. Raises GlanceBenchError when the packaged weights are missing."""
+    return Frechet(testbed_clip_model())
+
+
+def _read(path: Path) -> Moments:
+    with np.load(path, allow_pickle=False) as stored:
+        return Moments(stored["mean"], stored["covariance"], int(stored["n"]))
