@@ -73,7 +73,7 @@ class PromptUse(_Strict):
 
 
 class Timing(_Strict):
-    """The timing pass: ``repeats`` rounds over ``prompts`` prompts after ``warmup`` rounds, batches of one."""
+    """The timing pass: ``repeats`` rounds over ``prompts`` prompts after ``warmup`` rounds, one image each."""
 
     repeats: Annotated[int, Field(ge=0)] = 3
     warmup: Annotated[int, Field(ge=0)] = 1

@@ -1,0 +1,1 @@
+"""The passes of a run: plan, generate, score, time, report. Files lie between them: each can be resumed."""

@@ -1,0 +1,57 @@
+"""Prompt embeddings on disk: each text is encoded once for a checkpoint, however many samplers use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ..sealed import Damaged, find_sealed, read_sealed, seal, sha256_bytes
+from ..store import Run
+
+__all__ = ["Embeddings"]
+
+
+class Embeddings:
+    """One model's embeddings, ``embeddings/<checkpoint hash12>/<text hash>.<seal>.safetensors``.
+
+    Texts are encoded one at a time, so that the bytes of an embedding do not depend on its neighbours. Tensors
+    may be torch's or numpy's; an entry's bool "truncated" says that the encoder cut the text.
+    """
+
+    def __init__(self, run: Run, checkpoint: str) -> None:
+        self._run = run
+        self._folder = run.folder / "embeddings" / checkpoint[:12]
+        self._files = find_sealed(self._folder, "safetensors")
+
+    def get(self, model: Any, text: str) -> dict[str, Any]:
+        """The embedding of ``text``, from disk or encoded by ``model`` now. A damaged file is made again."""
+        key = sha256_bytes(text.encode())[:24]
+        if key in self._files:
+            try:
+                return _unpack(read_sealed(self._files[key]))
+            except Damaged as damage:
+                self._run.quarantine(damage)
+        entry = model.encode([text])[0]
+        self._files[key] = seal(self._folder, key, "safetensors", _pack(entry))
+        return dict(entry)
+
+
+def _pack(entry: Mapping[str, Any]) -> bytes:
+    tensors = {name: value for name, value in entry.items() if name != "truncated"}
+    kind = "numpy" if all(isinstance(value, np.ndarray) for value in tensors.values()) else "torch"
+    metadata = {"kind": kind, "truncated": json.dumps(bool(entry.get("truncated", False)))}
+    contiguous = {
+        name: np.ascontiguousarray(value) if kind == "numpy" else value.contiguous()
+        for name, value in tensors.items()
+    }
+    return bytes(import_module(f"safetensors.{kind}").save(contiguous, metadata=metadata))
+
+
+def _unpack(data: bytes) -> dict[str, Any]:
+    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    tensors = import_module(f"safetensors.{metadata['kind']}").load(data)
+    return {**tensors, "truncated": json.loads(metadata["truncated"])}

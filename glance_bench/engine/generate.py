@@ -1,0 +1,134 @@
+"""The first pass: images and their records, unit by unit."""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import GlanceBenchError
+from ..models.recorder import Recorder
+from ..registry import FAMILIES
+from ..store import Run
+from ..terminal import Progress
+from .embeddings import Embeddings
+from .plan import PlannedModel, Work
+from .trace import trace
+
+__all__ = ["generate", "load_model", "machine"]
+
+VERSIONS = ("torch", "diffusers", "transformers", "peft", "numpy", "pillow")
+
+
+def generate(run: Run, pending: Sequence[Work], progress: Progress) -> None:
+    """Make every unit of ``pending``, model by model. Each one is published as soon as it is whole."""
+    with progress.task("generate", sum(len(work.items) for work in pending)) as advance:
+        for model in dict.fromkeys(work.sampler.model for work in pending):
+            works = [work for work in pending if work.sampler.model == model]
+            placement = works[0].sampler.made_of
+            loaded = load_model(model, placement["device"], placement["dtype"])
+            embeddings = Embeddings(run, model.digest)
+            for work in works:
+                _make(run, work, loaded, embeddings, progress)
+                trace("generate", work.info.folder)
+                advance(len(work.items), f"{model.name} {work.sampler.name}")
+
+
+def load_model(model: PlannedModel, device: str, dtype: str) -> Any:
+    """The model of a plan, loaded by its family, offline; torch's thread count is set here, once.
+
+    Raises GlanceBenchError when weights are missing or the device cannot be used.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads()))
+    return FAMILIES.get(model.family).load(model.path, device=device, dtype=dtype)
+
+
+def threads() -> int:
+    """How many CPU threads a run uses: OMP_NUM_THREADS, or every core it may run on."""
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
+def machine() -> dict[str, Any]:
+    """What can change the low bits of an image besides a unit's key: processor, threads, library versions."""
+    return {
+        "machine": platform.machine(),
+        "threads": threads(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in VERSIONS},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Progress) -> None:
+    batch_size = work.made_of["batch_size"]
+    images: list[bytes] = []
+    rows: list[dict[str, Any]] = []
+    start = 0
+    while start < len(work.items):
+        items = work.items[start : start + batch_size]
+        embeds = [embeddings.get(model, item.prompt.text) for item in items]
+        recorder = Recorder()
+        try:
+            size = work.sampler.model.resolution
+            noise = model.noise([item.seed for item in items], resolution=size)
+            pixels = model.sample(work.sampler.trajectory, embeds, noise, recorder, resolution=size)
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            if batch_size == 1:
+                raise GlanceBenchError(
+                    f"{work.info.model} {work.info.sampler}: out of memory even for one image; "
+                    "free memory, lower 'resolution' or take a profile for a smaller machine"
+                ) from error
+            batch_size = max(1, batch_size // 2)
+            progress.warn(f"{work.info.sampler}: out of memory, going on with {batch_size} images at once")
+            continue
+        for item, embed, picture, finite in zip(items, embeds, pixels, recorder.finite, strict=True):
+            images.append(_png(picture))
+            rows.append(
+                {
+                    "model": work.info.model,
+                    "sampler": work.info.sampler,
+                    "prompt_set": work.info.prompt_set,
+                    "prompt_id": item.prompt.id,
+                    "index": item.index,
+                    "seed": item.seed,
+                    "width": picture.shape[1],
+                    "height": picture.shape[0],
+                    "finite": bool(finite),
+                    "black": not picture.any(),
+                    "truncated": bool(embed["truncated"]),
+                    "evaluations": round(recorder.evaluations),
+                    "batch_size": batch_size,
+                }
+            )
+        start += len(items)
+    texts = [item.prompt.text for item in work.items]
+    made = {"made_of": work.made_of, "sampler_made_of": work.sampler.made_of, "made_with": machine()}
+    run.publish_unit(work.info, images, rows, texts, made)
+
+
+def _png(picture: np.ndarray[Any, Any]) -> bytes:
+    """uint8[H, W, 3] as PNG bytes; fast compression, because images are many and disks are not slow."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Torch's error class is told by name, so that this module needs no torch."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "not enough memory" in str(error)

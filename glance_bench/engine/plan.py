@@ -1,0 +1,277 @@
+"""From a resolved suite to units of work, each with a key that covers everything which can change a pixel.
+
+Needs no torch: what is done and what is left is known before any model is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import GlanceBenchError, UsageError
+from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
+from ..registry import METRICS, MODELS, PROMPT_SETS, ModelEntry
+from ..samplers.cards import SamplerCard, load_card, lora_card
+from ..sealed import digest_of, sha256_bytes, slug
+from ..store import UnitInfo
+from ..suite import LocalModel, PromptUse, Suite
+from ..trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from ..prompts import Prompt
+
+__all__ = ["Item", "PlannedMetric", "PlannedModel", "PlannedSampler", "Plan", "Work", "make_plan"]
+
+GENERATION_VERSION = 1  # raise it when the same key would give other pixels
+TEACHER = "teacher-50"
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """A checkpoint with its digest and the resolution (height, width) it runs at."""
+
+    name: str
+    family: str
+    path: Path
+    digest: str
+    resolution: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedSampler:
+    """A card compiled for one model. ``key`` hashes ``made_of``: all that its images share."""
+
+    model: PlannedModel
+    card: SamplerCard
+    trajectory: Trajectory
+    speedup: float
+    made_of: dict[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        return digest_of(self.made_of)
+
+    @property
+    def name(self) -> str:
+        return str(self.card.name)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to make: prompt, index among the prompt's images, and the seed of its noise."""
+
+    prompt: Prompt
+    index: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """A unit: a slice of a prompt set under one sampler. ``made_of`` is what its key hashes."""
+
+    info: UnitInfo
+    sampler: PlannedSampler
+    items: tuple[Item, ...]
+    made_of: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PlannedMetric:
+    """A metric, the folder its scores or features go to (None: it reads the records only)."""
+
+    name: str
+    metric: Any
+    folder: str | None
+
+    @property
+    def suffix(self) -> str:
+        return "npz" if self.metric.kind == "corpus" else "parquet"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run consists of."""
+
+    suite: Suite
+    samplers: tuple[PlannedSampler, ...]
+    prompt_sets: tuple[tuple[str, str, tuple[Prompt, ...]], ...]  # name, revision, prompts
+    works: tuple[Work, ...]
+    metrics: tuple[PlannedMetric, ...]
+
+    @cached_property
+    def images(self) -> int:
+        return sum(len(work.items) for work in self.works)
+
+    @property
+    def evaluations(self) -> int:
+        """Nominal forward passes of all images together."""
+        return sum(len(work.items) * work.sampler.trajectory.nfe for work in self.works)
+
+    def by_model(self) -> Iterator[tuple[PlannedModel, list[PlannedSampler]]]:
+        for model in dict.fromkeys(sampler.model for sampler in self.samplers):
+            yield model, [sampler for sampler in self.samplers if sampler.model == model]
+
+    def prompts_document(self) -> dict[str, Any]:
+        """What ``prompts.json`` holds."""
+        sets = [
+            {"name": name, "revision": revision, "prompts": [_plain_prompt(p) for p in prompts]}
+            for name, revision, prompts in self.prompt_sets
+        ]
+        return {"schema": "glance-bench/prompts/1", "sets": sets}
+
+    def manifest(self, timing: list[dict[str, str]]) -> dict[str, Any]:
+        """What ``manifest.json`` holds; ``timing`` as the timing pass lists its files."""
+        return {
+            "schema": "glance-bench/manifest/1",
+            "name": self.suite.label,
+            "units": [asdict(work.info) for work in self.works],
+            "samplers": [
+                {
+                    "model": s.model.name,
+                    "sampler": s.name,
+                    "title": str(s.card.title),
+                    "nfe": s.trajectory.nfe,
+                    "steps": len(s.trajectory),
+                    "speedup": s.speedup,
+                    "teacher": s.name == TEACHER,
+                }
+                for s in self.samplers
+            ],
+            "metrics": [
+                {"name": m.name, "recipe": m.metric.recipe, "kind": m.metric.kind, "folder": m.folder}
+                for m in self.metrics
+            ],
+            "timing": timing,
+        }
+
+
+def make_plan(suite: Suite) -> Plan:
+    """Resolve every name, read every prompt, compile every card, hash every key.
+
+    Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
+    """
+    models = [_model(entry, suite) for entry in suite.models]
+    prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
+    cards = [
+        load_card(s) if isinstance(s, str) else lora_card(s.lora, s.scale, s.like) for s in suite.samplers
+    ]
+    names = [card.name for card in cards]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two samplers are called {name!r}; rename one of the cards")
+    metrics = tuple(_metric(name) for name in suite.metrics)
+    samplers = tuple(_sampler(model, card, suite) for model in models for card in cards)
+    works = [
+        work
+        for sampler in samplers
+        for use, name, _, prompts in prompt_sets
+        if use.models is None or sampler.model.name in use.models
+        for work in _slices(sampler, name, prompts, suite)
+    ]
+    sets = tuple((name, revision, prompts) for _, name, revision, prompts in prompt_sets)
+    return Plan(suite, samplers, sets, tuple(works), metrics)
+
+
+def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
+    if isinstance(entry, str):
+        found: ModelEntry = MODELS.get(entry)
+    else:
+        found = ModelEntry(entry.name, entry.family, Path(os.path.expanduser(entry.path)))
+    try:
+        side = suite.resolution
+        resolution = (side, side) if side else read_settings(found.path).resolution
+        digest = checkpoint_digest(found.path)
+    except GlanceBenchError as error:
+        raise type(error)(f"model {found.name!r}: {error}") from error
+    return PlannedModel(found.name, found.family, found.path, digest, resolution)
+
+
+def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:
+    """Name, revision and prompts of one set."""
+    from ..prompts import Prompt
+
+    if use.texts is None:
+        loaded = PROMPT_SETS.get(use.set)(use.limit)
+        revision, prompts = str(loaded.revision), tuple(loaded.prompts)
+    else:
+        texts = use.texts[: use.limit]
+        revision = digest_of(texts)[:12]
+        prompts = tuple(Prompt(sha256_bytes(text.encode())[:12], text, "custom") for text in texts)
+    if not prompts:
+        raise UsageError(f"prompt set {use.set!r} is empty; at least one prompt is needed")
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise UsageError(f"prompt set {use.set!r} has prompt {prompt.id!r} twice ({prompt.text[:60]!r})")
+        seen.add(prompt.id)
+    return use.set, revision, prompts
+
+
+def _metric(name: str) -> PlannedMetric:
+    metric = METRICS.get(name)()
+    if metric.kind == "unit":
+        return PlannedMetric(name, metric, None)
+    recipe = metric.extractor if metric.kind == "corpus" else metric.recipe
+    room = "features" if metric.kind == "corpus" else "scores"
+    folder = f"{room}/{slug(recipe.partition(':')[0])}-{digest_of(recipe)[:8]}"
+    return PlannedMetric(name, metric, folder)
+
+
+def _sampler(model: PlannedModel, card: SamplerCard, suite: Suite) -> PlannedSampler:
+    shape = read_geometry(model.path, *model.resolution)
+    trajectory = card.compile(shape)
+    made_of = {
+        "generation_version": GENERATION_VERSION,
+        "family": model.family,
+        "checkpoint": model.digest,
+        "card": card.digest(),
+        "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
+        "resolution": list(model.resolution),
+        "device": suite.device,
+        "dtype": suite.dtype,
+    }
+    speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
+    return PlannedSampler(model, card, trajectory, speedup, made_of)
+
+
+def _slices(
+    sampler: PlannedSampler, prompt_set: str, prompts: tuple[Prompt, ...], suite: Suite
+) -> Iterator[Work]:
+    room = f"units/{slug(sampler.model.name)}/{slug(sampler.name)}-{sampler.key[:12]}/{slug(prompt_set)}"
+    for number, start in enumerate(range(0, len(prompts), suite.slice_size)):
+        items = tuple(
+            Item(prompt, index, _seed(suite, prompt, position, index))
+            for position, prompt in enumerate(prompts[start : start + suite.slice_size], start)
+            for index in range(suite.images_per_prompt)
+        )
+        made_of = {
+            "sampler": sampler.key,
+            "batch_size": suite.batch_size,
+            "noise": suite.noise,
+            "images": [[i.prompt.id, sha256_bytes(i.prompt.text.encode()), i.index, i.seed] for i in items],
+        }
+        key = digest_of(made_of)
+        folder = f"{room}/{number:05d}-{key[:12]}"
+        info = UnitInfo(sampler.model.name, sampler.name, prompt_set, number, key, folder)
+        yield Work(info, sampler, items, made_of)
+
+
+def _seed(suite: Suite, prompt: Prompt, position: int, index: int) -> int:
+    """63 bits from suite seed, prompt id and image index; or by position in the set, a million an index."""
+    if suite.noise == "by-index":
+        return suite.seed + position + 1_000_000 * index
+    return int(digest_of([suite.seed, prompt.id, index])[:16], 16) >> 1
+
+
+def _plain_prompt(prompt: Prompt) -> dict[str, Any]:
+    return {
+        "id": prompt.id,
+        "text": prompt.text,
+        "category": prompt.category,
+        "wanted_text": list(prompt.wanted_text),
+        "meta": dict(prompt.meta),
+    }

@@ -1,0 +1,159 @@
+"""A whole run: survey what is there, make what is missing, score, time, report. Safe to kill and repeat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..sealed import digest_of, find_sealed, sha256_file
+from ..store import Run, read_unit
+from ..suite import Suite
+from ..terminal import Progress
+from .plan import Plan, PlannedSampler, Work, make_plan
+from .score import Pending, pending_scores
+from .trace import trace
+
+__all__ = ["Survey", "run_suite", "survey"]
+
+PAGE = Path("report/index.html")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What of a plan is still to do."""
+
+    works: list[Work]
+    scores: Pending
+    timing: list[PlannedSampler]
+
+    @property
+    def done(self) -> bool:
+        return not (self.works or self.scores or self.timing)
+
+
+def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
+    """Bring ``folder`` up to date with ``suite`` and return its results; what is done is not done again.
+
+    Raises UsageError and GlanceBenchError as the passes do; another process in the folder is one.
+    """
+    plan = make_plan(suite)
+    run = Run(folder)
+    with run.lock():
+        for name, value in documents(plan).items():
+            run.write(name, value)
+        todo = survey(run, plan, progress)
+        if todo.works:
+            from .generate import generate
+
+            images = sum(len(work.items) for work in todo.works)
+            progress.say(f"generate: {len(todo.works)} of {len(plan.works)} units, {images} images to make")
+            generate(run, todo.works, progress)
+            todo = survey(run, plan, progress)
+        if todo.scores:
+            from .score import score
+
+            metrics = ", ".join(metric.name for metric, _ in todo.scores)
+            progress.say(f"score: {metrics}")
+            score(run, todo.scores, progress)
+        if todo.timing:
+            from ..timing import time_samplers
+
+            progress.say(f"time: {len(todo.timing)} samplers, one image at a time, interleaved")
+            time_samplers(run, plan, todo.timing, progress)
+        return report(run, plan, progress)
+
+
+def documents(plan: Plan) -> dict[str, dict[str, Any]]:
+    """The JSON files that say what a run consists of."""
+    from ..timing import timing_entries
+    from .generate import machine
+
+    return {
+        "suite.json": plan.suite.model_dump(mode="json"),
+        "prompts.json": plan.prompts_document(),
+        "env.json": {"glance_bench": __version__, **machine()},
+        "manifest.json": plan.manifest(timing_entries(plan)),
+    }
+
+
+def survey(run: Run, plan: Plan, progress: Progress) -> Survey:
+    """Look at everything the plan needs; name and quarantine what is damaged. No torch."""
+    from ..timing import pending_timing
+
+    missing = [work for work in plan.works if not _is_whole(run, work, False, progress)]
+    absent = {work.info.folder for work in missing}
+    made = [work for work in plan.works if work.info.folder not in absent]
+    scores = pending_scores(run, plan, made, progress)
+    unread = {work.info.folder: work for _, works in scores for work in works}
+    missing += [work for work in unread.values() if not _is_whole(run, work, True, progress)]
+    return Survey(missing, scores, pending_timing(run, plan, progress))
+
+
+def _is_whole(run: Run, work: Work, deep: bool, progress: Progress) -> bool:
+    """Whether a unit is done. Images about to be read (``deep``) are hashed, others only measured."""
+    damages = run.check_unit(work.info.folder, work.info.key, deep=deep)
+    if damages is None:
+        return False
+    whole = True
+    for damage in damages:
+        foreign = damage.what.startswith("is not part of")
+        progress.warn(f"{damage}; " + ("moved to quarantine" if foreign else "its unit is made again"))
+        run.quarantine(damage)
+        whole = whole and foreign
+    return whole
+
+
+def report(run: Run, plan: Plan, progress: Progress) -> dict[str, Any]:
+    """results.json and the page, unless both were made from exactly what lies in the folder now."""
+    inputs = _inputs(run, plan)
+    results = run.folder / "results.json"
+    page = run.folder / PAGE
+    state = run.folder / "report" / "made-from.json"
+    if _current(state, inputs, results, page):
+        return dict(json.loads(results.read_bytes()))
+    from ..report import render
+    from ..results import build
+
+    progress.say("report")
+    built = build(run)
+    run.write("results.json", built)
+    trace("report", "results.json")
+    render(run, built, page.parent)
+    trace("report", str(PAGE))
+    run.write(
+        str(state.relative_to(run.folder)),
+        {"inputs": inputs, "results": sha256_file(results), "page": sha256_file(page)},
+    )
+    trace("report", "made-from.json")
+    return built
+
+
+def _current(state: Path, inputs: str, results: Path, page: Path) -> bool:
+    try:
+        made = json.loads(state.read_bytes())
+        return bool(
+            made["inputs"] == inputs
+            and made["results"] == sha256_file(results)
+            and made["page"] == sha256_file(page)
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _inputs(run: Run, plan: Plan) -> str:
+    """A digest of everything the report is made from, by the digests that the files already carry."""
+    sealed: dict[str, Sequence[str]] = {}
+    for metric in plan.metrics:
+        if metric.folder is not None:
+            sealed[metric.folder] = [
+                p.name for p in find_sealed(run.folder / metric.folder, metric.suffix).values()
+            ]
+    for entry in run.manifest["timing"]:
+        found = find_sealed(run.folder / entry["folder"], "parquet")
+        sealed[f"{entry['folder']}/{entry['key']}"] = [found[entry["key"]].name]
+    units = [digest_of(read_unit(run.folder / work.info.folder)) for work in plan.works]
+    return digest_of([__version__, run.manifest, units, sealed])

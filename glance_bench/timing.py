@@ -1,0 +1,151 @@
+"""Latency, measured in a pass of its own: one image at a time, samplers interleaved, by component.
+
+Never a by-product of generation, and outside every digest. The samplers of a model are played in turn within
+each round, every other round backwards, so that a machine that slows down slows all of them. When a sampler is
+added later, its session plays the teacher too, so that there is something to compare it with.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .engine.generate import load_model, machine
+from .engine.plan import TEACHER, Plan, PlannedSampler
+from .engine.trace import trace
+from .models.recorder import Recorder
+from .sealed import Damaged, digest_of, find_sealed, parquet_bytes, read_sealed, seal, slug
+from .store import Run
+from .terminal import Progress
+
+__all__ = ["hardware_key", "pending_timing", "timing_entries", "time_samplers"]
+
+COLUMNS = {
+    "model": "string",
+    "sampler": "string",
+    "session": "string",
+    "hardware": "string",
+    "prompt_id": "string",
+    "repeat": "int64",
+    "batch_size": "int64",
+    "component": "string",
+    "seconds": "float64",
+    "evaluations": "int64",
+}
+COMPONENTS = ("encode", "denoise", "decode")
+
+
+def hardware_key(device: str) -> str:
+    """What an absolute latency is comparable on: processor or GPU, threads, torch."""
+    made = machine()
+    return f"{_processor()}, {made['threads']} threads, torch {made['versions']['torch']}, {device}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def timing_entries(plan: Plan) -> list[dict[str, str]]:
+    """The timing files of a plan: model, sampler, folder and key, as the manifest lists them."""
+    if plan.suite.timing.repeats == 0:
+        return []
+    return [_entry(plan, sampler) for sampler in plan.samplers]
+
+
+def _entry(plan: Plan, sampler: PlannedSampler) -> dict[str, str]:
+    settings = plan.suite.timing.model_dump()
+    key = digest_of([sampler.key, settings, hardware_key(plan.suite.device)])[:12]
+    return {
+        "model": sampler.model.name,
+        "sampler": sampler.name,
+        "folder": f"timing/{slug(sampler.model.name)}",
+        "key": f"{slug(sampler.name)}-{key}",
+    }
+
+
+def pending_timing(run: Run, plan: Plan, progress: Progress) -> list[PlannedSampler]:
+    """The samplers not yet timed on this hardware. Damaged files are quarantined and count as missing."""
+    missing = []
+    entries = timing_entries(plan)
+    for sampler, entry in zip(plan.samplers, entries, strict=bool(entries)):
+        parts = find_sealed(run.folder / entry["folder"], "parquet")
+        if entry["key"] in parts:
+            try:
+                read_sealed(parts[entry["key"]])
+                continue
+            except Damaged as damage:
+                progress.warn(f"{damage}; moved to quarantine, measured again")
+                run.quarantine(damage)
+        missing.append(sampler)
+    return missing
+
+
+def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progress: Progress) -> None:
+    """Time ``pending``, one session a model, and write one file a sampler."""
+    timing = plan.suite.timing
+    rounds = timing.warmup + timing.repeats
+    prompts = plan.prompt_sets[0][2][: timing.prompts]
+    groups = []
+    for model, samplers in plan.by_model():
+        wanted = [sampler for sampler in samplers if sampler in pending]
+        anchor = next((s for s in samplers if s.name == TEACHER), samplers[0])
+        if wanted:
+            groups.append((model, wanted, anchor, list(dict.fromkeys([anchor, *wanted]))))
+    total = sum(rounds * len(prompts) * len(played) for _, _, _, played in groups)
+    with progress.task("time", total) as advance:
+        for model, wanted, anchor, played in groups:
+            loaded = load_model(model, plan.suite.device, plan.suite.dtype)
+            session = datetime.now(UTC).isoformat(timespec="seconds")
+            rows: list[dict[str, Any]] = []
+            for turn in range(rounds):
+                for sampler in played[:: -1 if turn % 2 else 1]:
+                    for prompt in prompts:
+                        measured = _measure(loaded, sampler, prompt, turn)
+                        if turn >= timing.warmup:
+                            rows += _rows(sampler, session, plan, prompt, turn - timing.warmup, measured)
+                        advance(1, f"{model.name} {sampler.name}")
+            for sampler in wanted:
+                entry = _entry(plan, sampler)
+                kept = [row for row in rows if row["sampler"] in (sampler.name, anchor.name)]
+                seal(run.folder / entry["folder"], entry["key"], "parquet", parquet_bytes(kept, COLUMNS))
+                trace("time", entry["key"])
+
+
+def _measure(model: Any, sampler: PlannedSampler, prompt: Any, seed: int) -> Recorder:
+    recorder = Recorder()
+    size = sampler.model.resolution
+    noise = model.noise([seed], resolution=size)
+    started = time.perf_counter()
+    with recorder.component("encode"):
+        embeds = model.encode([prompt.text])
+    model.sample(sampler.trajectory, embeds, noise, recorder, resolution=size)
+    recorder.seconds["total"] = time.perf_counter() - started
+    return recorder
+
+
+def _rows(
+    sampler: PlannedSampler, session: str, plan: Plan, prompt: Any, repeat: int, measured: Recorder
+) -> list[dict[str, Any]]:
+    shared = {
+        "model": sampler.model.name,
+        "sampler": sampler.name,
+        "session": session,
+        "hardware": hardware_key(plan.suite.device),
+        "prompt_id": prompt.id,
+        "repeat": repeat,
+        "batch_size": 1,
+        "evaluations": round(measured.evaluations),
+    }
+    return [
+        {**shared, "component": component, "seconds": measured.seconds[component]}
+        for component in (*COMPONENTS, "total")
+    ]
