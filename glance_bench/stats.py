@@ -109,7 +109,8 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     z, p = float(ndtri((1 + level) / 2)), successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    low = float(centre - half) if successes else 0.0
+    return Interval(low, float(centre + half) if successes < n else 1.0)
 
 
 def group_labels(keys: Sequence[str], groups: int = GROUPS, seed: int = 0) -> npt.NDArray[np.int64]:
