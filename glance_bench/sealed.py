@@ -37,12 +37,13 @@ SEAL = 12
 
 
 class Damaged(GlanceBenchError):
-    """A file of the run folder that is not what its record says: truncated, edited or unreadable."""
+    """A file of the run folder that is not what its record says: truncated, edited, unreadable, or foreign."""
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, path: Path, what: str, *, foreign: bool = False) -> None:
         super().__init__(f"{path}: {what}")
         self.path = path
         self.what = what
+        self.foreign = foreign
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -246,7 +246,7 @@ class Run:
                 wrong.append(Damaged(path, f"has {size} bytes where {file['bytes']} were written"))
             elif (deep or file is document["records"]) and sha256_file(path) != file["sha256"]:
                 wrong.append(Damaged(path, "was altered: its sha256 is not the recorded one"))
-        wrong += [Damaged(place / name, "is not part of this unit") for name in sorted(present)]
+        wrong += [Damaged(place / name, "is not part of this unit", foreign=True) for name in sorted(present)]
         return wrong
 
     def verify(self) -> list[Damaged]:

@@ -1,7 +1,7 @@
 """Latency, measured in a pass of its own: one image at a time, samplers interleaved, by component.
 
-Never a by-product of generation, and outside every digest. The samplers of a model are played in turn within
-each round, every other round backwards, so that a machine that slows down slows all of them. When a sampler is
+Never a by-product of generation, and outside every digest. The samplers of a model are played in turn in each
+round, every other round backwards, so that a machine that slows down slows all of them. When a sampler is
 added later, its session plays the teacher too, so that there is something to compare it with.
 """
 

@@ -18,7 +18,7 @@ __all__ = ["Embeddings"]
 class Embeddings:
     """One model's embeddings, ``embeddings/<checkpoint hash12>/<text hash>.<seal>.safetensors``.
 
-    Texts are encoded one at a time, so that the bytes of an embedding do not depend on its neighbours. Tensors
+    Texts are encoded one at a time, so that an embedding's bytes do not depend on its neighbours. Tensors
     may be torch's or numpy's; an entry's bool "truncated" says that the encoder cut the text.
     """
 

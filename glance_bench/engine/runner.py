@@ -100,10 +100,9 @@ def _is_whole(run: Run, work: Work, deep: bool, progress: Progress) -> bool:
         return False
     whole = True
     for damage in damages:
-        foreign = damage.what.startswith("is not part of")
-        progress.warn(f"{damage}; " + ("moved to quarantine" if foreign else "its unit is made again"))
+        progress.warn(f"{damage}; moved to quarantine" + ("" if damage.foreign else ", made again"))
         run.quarantine(damage)
-        whole = whole and foreign
+        whole = whole and damage.foreign
     return whole
 
 

@@ -63,6 +63,8 @@ def score(run: Run, pending: Pending, progress: Progress) -> None:
                 seal(run.folder / metric.folder, key, metric.suffix, data)
                 trace("score", f"{metric.folder}/{key}")
                 advance(len(work.items), metric.name)
+            if metric.metric.kind == "corpus":
+                metric.metric.reference(run.folder / metric.folder)
 
 
 def read_images(run: Run, work: Work) -> tuple[str, list[str], np.ndarray[Any, Any]]:

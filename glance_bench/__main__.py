@@ -1,0 +1,5 @@
+"""``python -m glance_bench`` is ``glance-bench``."""
+
+from .cli import main
+
+main()

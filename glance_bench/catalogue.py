@@ -1,0 +1,42 @@
+"""What can be named in a suite: each name with one line about it. No torch."""
+
+from __future__ import annotations
+
+from .errors import GlanceBenchError, UsageError, near_misses
+from .registry import METRICS, MODELS, PROMPT_SETS
+
+__all__ = ["KINDS", "entries"]
+
+KINDS = ("samplers", "metrics", "prompts", "models", "suites")
+
+
+def entries(kind: str) -> list[tuple[str, str]]:
+    """(name, about) for each sampler, metric, prompt set, model or suite. Raises UsageError for other kinds."""
+    if kind == "samplers":
+        from .samplers.cards import list_cards
+
+        return [(card.name, card.title) for card in list_cards()]
+    if kind == "metrics":
+        return [(name, _metric(name)) for name in METRICS.names()]
+    if kind == "prompts":
+        return [(name, f"{_first_line(PROMPT_SETS.get(name).__doc__)}") for name in PROMPT_SETS.names()]
+    if kind == "models":
+        found = [MODELS.get(name) for name in MODELS.names()]
+        return [(m.name, f"{m.family}{'' if m.path.is_dir() else ' (weights are missing)'}") for m in found]
+    if kind == "suites":
+        from .suite import list_suites, load_suite
+
+        return [(name, load_suite(str(path)).title) for name, path in list_suites().items()]
+    raise UsageError(f"cannot list {kind!r}; {near_misses(kind, KINDS)}")
+
+
+def _metric(name: str) -> str:
+    try:
+        columns = METRICS.get(name)().columns
+    except GlanceBenchError as error:
+        return str(error)
+    return "; ".join(f"{c.name}: {c.description} ({c.better} is better)" for c in columns)
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0]

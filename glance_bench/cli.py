@@ -1,0 +1,296 @@
+"""The command line. Results on stdout, progress and errors on stderr; everything heavy is imported inside.
+
+Exit codes: 0 done, 2 the request is wrong, 3 something is missing, damaged or busy, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from .suite import Suite
+
+__all__ = ["app", "main"]
+
+INTERRUPTED = 130
+INCOMPLETE = 3
+
+app = typer.Typer(
+    help="Measures what a faster sampler for FLUX.1 or Qwen-Image costs in quality and gains in time.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name, or the path of its file.")]
+Folder = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The run folder; default runs/<suite>[-<profile>].")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many prompts of each set.")]
+Samplers = Annotated[str, typer.Option(help="Only these, separated by commas.")]
+Metrics = Annotated[str, typer.Option(help="Only these, separated by commas.")]
+Prompts = Annotated[list[str] | None, typer.Option("--prompt", help="Use this text instead of the suite's.")]
+Profile = Annotated[str | None, typer.Option(help="A profile of the suite; default: the first that fits.")]
+Lora = Annotated[Path | None, typer.Option(help="Add a sampler: this LoRA file on the schedule of --like.")]
+Scale = Annotated[float, typer.Option(help="The weight of --lora.")]
+Like = Annotated[str | None, typer.Option(help="The sampler whose schedule --lora is played on.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    output: Folder = None,
+    limit: Limit = None,
+    samplers: Samplers = "",
+    metrics: Metrics = "",
+    prompt: Prompts = None,
+    profile: Profile = None,
+    lora: Lora = None,
+    scale: Scale = 1.0,
+    like: Like = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Generate, score, time and report; what is done is not done again."""
+    with _guarded():
+        from .engine.runner import PAGE, run_suite
+        from .terminal import Progress
+
+        progress = Progress(quiet)
+        resolved, why = _resolve(suite, limit, samplers, metrics, prompt, profile, lora, scale, like)
+        progress.say(why)
+        folder = output or Path("runs") / resolved.label
+        results = run_suite(resolved, folder, progress)
+        if as_json:
+            _print_json(results)
+            return
+        from .report import leaderboard
+
+        _show(leaderboard, results)
+        print(f"\nreport: {folder / PAGE}")
+
+
+@app.command()
+def plan(
+    suite: SuiteName,
+    output: Folder = None,
+    limit: Limit = None,
+    samplers: Samplers = "",
+    metrics: Metrics = "",
+    prompt: Prompts = None,
+    profile: Profile = None,
+    lora: Lora = None,
+    scale: Scale = 1.0,
+    like: Like = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what a run would do: units, evaluations, disk, time, and what is done. Writes nothing."""
+    with _guarded():
+        from .engine.outlook import lines, outlook
+        from .engine.plan import make_plan
+        from .store import Run
+        from .terminal import Progress
+
+        resolved, why = _resolve(suite, limit, samplers, metrics, prompt, profile, lora, scale, like)
+        Progress(quiet).say(why)
+        folder = output or Path("runs") / resolved.label
+        document = outlook(Run(folder), make_plan(resolved))
+        if as_json:
+            _print_json(document)
+        else:
+            print("\n".join(lines(document)))
+
+
+@app.command()
+def trajectory(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A sampler's name, or the path of its card.")],
+    model: Annotated[str, typer.Option(help="The model whose noise levels are shown.")] = "testbed-flux",
+    resolution: Annotated[
+        int | None, typer.Option(min=16, help="Pixels of a side; default: the model's.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the steps of a sampler: noise level, what the model is told, adapter, cost."""
+    with _guarded():
+        from .models.checkpoints import read_geometry
+        from .registry import MODELS
+        from .samplers import show
+        from .samplers.cards import load_card
+
+        shape = read_geometry(MODELS.get(model).path, resolution, resolution)
+        card = load_card(name)
+        if as_json:
+            _print_json(show.document(card, shape))
+        else:
+            print(show.text(card, shape))
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(metavar="samplers|metrics|prompts|models|suites")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List what can be named in a suite or on the command line."""
+    with _guarded():
+        from .catalogue import entries
+
+        found = entries(kind)
+        if as_json:
+            _print_json([{"name": name, "about": about} for name, about in found])
+            return
+        from .terminal import printable
+
+        width = max((len(name) for name, _ in found), default=0)
+        for name, about in found:
+            print(f"{printable(name):{width}}  {printable(about)}".rstrip())
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this file.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The JSON Schema of suite files."""
+    with _guarded():
+        from .sealed import write_atomic
+        from .suite import json_schema_text
+
+        if output is None:
+            print(json_schema_text(), end="")
+        else:
+            write_atomic(output, json_schema_text().encode())
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    repair: Annotated[
+        bool, typer.Option(help="Quarantine what is damaged, so that `run` makes it again.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hash every file of a run again. Exits with 3 when something is missing or altered."""
+    with _guarded():
+        from .store import Run
+        from .terminal import printable
+
+        checked = Run(folder)
+        units = checked.units()
+        damages = checked.verify()
+        if as_json:
+            found = [{"file": str(d.path.relative_to(folder)), "what": d.what} for d in damages]
+            _print_json({"run": str(folder), "units": len(units), "damaged": found})
+        else:
+            for damage in damages:
+                print(printable(str(damage)))
+            if not quiet:
+                print(f"{folder}: {len(units)} units, {len(damages)} files missing or damaged")
+        if repair and damages:
+            with checked.lock():
+                for damage in damages:
+                    checked.quarantine(damage)
+        if damages:
+            raise typer.Exit(INCOMPLETE)
+
+
+def main() -> None:
+    """The console script."""
+    sys.excepthook = _crash
+    app()
+
+
+# -- shared by the commands ----------------------------------------------------------------------------------
+
+
+def _resolve(
+    suite: str,
+    limit: int | None,
+    samplers: str,
+    metrics: str,
+    prompts: list[str] | None,
+    profile: str | None,
+    lora: Path | None,
+    scale: float,
+    like: str | None,
+) -> tuple[Suite, str]:
+    """The suite as it will run here, and the line that says why this profile."""
+    from .errors import UsageError
+    from .profiles import choose
+    from .suite import LoraSampler, load_suite
+
+    if (lora is None) != (like is None):
+        raise UsageError(
+            "--lora FILE and --like NAME go together: the file, and the sampler it is played like"
+        )
+    added = None
+    if lora is not None and like is not None:
+        added = LoraSampler(lora=str(lora), scale=scale, like=like)
+    chosen, why = choose(load_suite(suite), profile)
+    resolved = chosen.with_overrides(
+        limit=limit,
+        samplers=_names(samplers),
+        metrics=_names(metrics),
+        prompts=prompts or (),
+        lora=added,
+    )
+    return resolved, why
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True))
+
+
+def _show(leaderboard: Any, results: dict[str, Any]) -> None:
+    """The leaderboard, as a table on a terminal and as plain lines elsewhere."""
+    if sys.stdout.isatty() and not os.environ.get("CI"):
+        from rich.console import Console
+
+        Console().print(leaderboard.table(results))
+    else:
+        print("\n".join(leaderboard.lines(results)))
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """Turns the errors meant for the user into one line and an exit code."""
+    from .errors import GlanceBenchError
+
+    try:
+        yield
+    except GlanceBenchError as error:
+        from .terminal import printable
+
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An error nobody foresaw: the traceback, and the exit code of a run that is not complete."""
+    traceback.print_exception(kind, error, trace)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INCOMPLETE)
