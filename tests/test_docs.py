@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from glance_bench.samplers.cards import Geometry, load_card
+from glance_bench.trajectory import FLUX_SHIFT, QWEN_SHIFT
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "reports").glob("*.md")])
 README = (ROOT / "README.md").read_text()
@@ -112,8 +115,16 @@ def test_scripts_named_in_documents_explain_themselves():
         assert done.returncode == 0 and "usage:" in done.stdout, script
 
 
-def test_readme_cards_compile():
-    from glance_bench.samplers.cards import load_card
-
-    cards = fenced(README, "yaml")
-    assert cards, "the README shows no card"
+@pytest.mark.parametrize("shift", [FLUX_SHIFT, QWEN_SHIFT], ids=["flux", "qwen_image"])
+@pytest.mark.parametrize("card", fenced(README, "yaml"), ids=re.findall(r"^name: (.*)$", README, re.M))
+def test_readme_cards_compile(card, shift, tmp_path):
+    path = tmp_path / "card.yaml"
+    path.write_text(card)
+    loaded = load_card(str(path))
+    family = "flux" if shift is FLUX_SHIFT else "qwen_image"
+    trajectory = loaded.compile(Geometry(family, shift, 4096, 3.5, family == "qwen_image"))
+    assert len(trajectory) == 10
+    assert trajectory.sigmas[0] == 1 and trajectory.sigmas[-1] == 0
+    adapters = [step.adapter and Path(step.adapter).name for step in trajectory.steps]
+    wanted = re.findall(r"lora: ([\w.-]+)", card)
+    assert adapters == ([wanted[0]] * 5 + [wanted[1]] * 5 if wanted else [None] * 10)
