@@ -11,7 +11,7 @@ KINDS = ("samplers", "metrics", "prompts", "models", "suites")
 
 
 def entries(kind: str) -> list[tuple[str, str]]:
-    """(name, about) for each sampler, metric, prompt set, model or suite. Raises UsageError for other kinds."""
+    """(name, about) of each sampler, metric, prompt set, model or suite. Raises UsageError for another kind."""
     if kind == "samplers":
         from .samplers.cards import list_cards
 

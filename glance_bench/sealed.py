@@ -37,7 +37,7 @@ SEAL = 12
 
 
 class Damaged(GlanceBenchError):
-    """A file of the run folder that is not what its record says: truncated, edited, unreadable, or foreign."""
+    """A file of the run folder that is not what its record says: truncated, altered, missing or foreign."""
 
     def __init__(self, path: Path, what: str, *, foreign: bool = False) -> None:
         super().__init__(f"{path}: {what}")

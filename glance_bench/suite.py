@@ -6,15 +6,26 @@ Errors name the file, the line, the key that is wrong and the nearest valid one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from .errors import UsageError, near_misses
 from .registry import FAMILIES, METRICS, MODELS, PROMPT_SETS
 from .resources import data_dir
+from .samplers.cards import load_card
+from .yamlfile import line_of, read_yaml, validated
 
 __all__ = [
     "LocalModel",
@@ -27,7 +38,21 @@ __all__ = [
     "load_suite",
 ]
 
+Place = tuple[str | int, ...]
+
+
+def _from_here(path: str, info: ValidationInfo) -> str:
+    """A relative path in a suite file starts at the file's folder, which is the validation's context."""
+    return path if info.context is None else os.path.join(info.context, os.path.expanduser(path))
+
+
+def _card_from_here(name: str, info: ValidationInfo) -> str:
+    return _from_here(name, info) if name.endswith((".yaml", ".yml")) else name
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_from_here)]
+CardName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_card_from_here)]
 Count = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=16, le=8192, multiple_of=8)]
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
@@ -42,13 +67,13 @@ class LocalModel(_Strict):
 
     name: Name
     family: Name
-    path: Name
+    path: FilePath
 
 
 class LoraSampler(_Strict):
     """A LoRA file played on the schedule of another sampler, without a card of its own."""
 
-    lora: Name
+    lora: FilePath
     scale: float = 1.0
     like: Name
 
@@ -73,7 +98,7 @@ class PromptUse(_Strict):
 
 
 class Timing(_Strict):
-    """The timing pass: ``repeats`` rounds over ``prompts`` prompts after ``warmup`` rounds, one image each."""
+    """The timing pass: ``repeats`` rounds over ``prompts`` prompts after ``warmup`` rounds."""
 
     repeats: Annotated[int, Field(ge=0)] = 3
     warmup: Annotated[int, Field(ge=0)] = 1
@@ -111,7 +136,7 @@ class Suite(_Strict):
     title: str = ""
     models: list[Name | LocalModel] = Field([], description="registered names, or folders")
     prompts: list[PromptUse] = Field(min_length=1)
-    samplers: list[Name | LoraSampler] = Field(min_length=1, description="names, or paths of cards")
+    samplers: list[CardName | LoraSampler] = Field(min_length=1, description="names, or paths of cards")
     metrics: list[Name] = Field([])
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     images_per_prompt: Count = 1
@@ -166,7 +191,8 @@ class Suite(_Strict):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UsageError(f"command line: {where}: {first['msg']}") from error
-        check_names(suite, lambda place, message: UsageError(f"command line: {message}"))
+        for _, message in _complaints(suite):
+            raise UsageError(f"command line: {message}")
         return suite
 
     @property
@@ -195,30 +221,11 @@ def find_suite(name_or_path: str) -> Path:
 
 def load_suite(name_or_path: str) -> Suite:
     """Read and check a suite file, names included. Raises UsageError with file, line and nearest name."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.constructor import DuplicateKeyError
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     path = find_suite(name_or_path)
-    try:
-        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except DuplicateKeyError as error:
-        line = error.problem_mark.line + 1
-        raise UsageError(f"{path}:{line}: {str(error.problem).splitlines()[0]}") from error
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise UsageError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {error.problem}") from error
-    except YAMLError as error:
-        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise UsageError(f"{path}:1: expected a mapping of settings such as 'name:' and 'models:'")
-    try:
-        suite = Suite.model_validate(_plain(tree))
-    except ValidationError as error:
-        raise _explain(path, tree, error) from error
-    check_names(suite, lambda place, message: UsageError(f"{path}:{_line(tree, place)}: {message}"))
+    tree = read_yaml(path)
+    suite = validated(Suite, path, tree, context=path.parent)
+    for place, message in _complaints(suite):
+        raise UsageError(f"{path}:{line_of(tree, place)}: {message}")
     return suite
 
 
@@ -233,129 +240,50 @@ def json_schema_text() -> str:
     return json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
 
 
-# -- names ---------------------------------------------------------------------------------------------------
-
-
-def check_names(suite: Suite, complaint: Any) -> None:
-    """Every name is known and stated once. ``complaint(place, message)`` makes the error to raise."""
-    from .samplers.cards import list_cards, load_card
-
-    rooms: list[tuple[tuple[str | int, ...], Suite | Profile]] = [((), suite)]
-    rooms += [(("profiles", name), profile) for name, profile in suite.profiles.items()]
-    for base, room in rooms:
-        _once(
-            complaint, (*base, "models"), "model", [m if isinstance(m, str) else m.name for m in room.models]
-        )
-        for number, model in enumerate(room.models):
-            place = (*base, "models", number)
-            if isinstance(model, str) and model not in MODELS:
-                raise complaint(place, f"unknown model {model!r}; {near_misses(model, MODELS.names())}")
-            if isinstance(model, LocalModel) and model.family not in FAMILIES:
-                hint = near_misses(model.family, FAMILIES.names())
-                raise complaint((*place, "family"), f"unknown model family {model.family!r}; {hint}")
-        known = {m if isinstance(m, str) else m.name for m in room.models}
-        _once(complaint, (*base, "prompts"), "prompt set", [use.set for use in room.prompts or []])
-        for number, use in enumerate(room.prompts or []):
-            if use.texts is None and use.set not in PROMPT_SETS:
-                hint = near_misses(use.set, PROMPT_SETS.names())
-                place = (*base, "prompts", number, "set")
-                raise complaint(place, f"unknown prompt set {use.set!r}; {hint}")
-            for model_name in use.models or []:
-                if known and model_name not in known:
-                    hint = near_misses(model_name, known)
-                    place = (*base, "prompts", number, "models")
-                    raise complaint(
-                        place, f"prompts name model {model_name!r}, not one of the suite's; {hint}"
-                    )
+def _complaints(suite: Suite) -> Iterator[tuple[Place, str]]:
+    """Where a name is unknown or stated twice, and what to say about it."""
+    yield from _room_complaints(suite, ())
+    for name, profile in suite.profiles.items():
+        yield from _room_complaints(profile, ("profiles", name))
     if not suite.models and not suite.profiles:
-        raise complaint((), "a suite needs 'models', or 'profiles' that have them")
-    _once(complaint, ("metrics",), "metric", suite.metrics)
+        yield (), "a suite needs 'models', or 'profiles' that have them"
+    yield from _twice("metric", suite.metrics, ("metrics",))
     for number, metric in enumerate(suite.metrics):
         if metric not in METRICS:
-            hint = near_misses(metric, METRICS.names())
-            raise complaint(("metrics", number), f"unknown metric {metric!r}; {hint}")
-    names = [s if isinstance(s, str) else f"{Path(s.lora).stem} like {s.like}" for s in suite.samplers]
-    _once(complaint, ("samplers",), "sampler", names)
-    cards = {card.name for card in list_cards()}
+            yield ("metrics", number), f"unknown metric {metric!r}; {near_misses(metric, METRICS.names())}"
+    yield from _twice("sampler", map(str, suite.samplers), ("samplers",))
     for number, sampler in enumerate(suite.samplers):
-        name = sampler if isinstance(sampler, str) else sampler.like
-        if name in cards:
-            continue
         try:
-            load_card(name)
+            load_card(sampler if isinstance(sampler, str) else sampler.like)
         except UsageError as error:
-            raise complaint(("samplers", number), str(error)) from error
+            yield ("samplers", number), str(error)
 
 
-def _once(complaint: Any, place: tuple[str | int, ...], kind: str, names: Iterable[str]) -> None:
-    seen = set()
+def _room_complaints(room: Suite | Profile, at: Place) -> Iterator[tuple[Place, str]]:
+    """Of the models and prompts of a suite or of one of its profiles."""
+    models = [model if isinstance(model, str) else model.name for model in room.models]
+    yield from _twice("model", models, (*at, "models"))
+    for number, model in enumerate(room.models):
+        if isinstance(model, str) and model not in MODELS:
+            yield (*at, "models", number), f"unknown model {model!r}; {near_misses(model, MODELS.names())}"
+        if isinstance(model, LocalModel) and model.family not in FAMILIES:
+            hint = near_misses(model.family, FAMILIES.names())
+            yield (*at, "models", number, "family"), f"unknown model family {model.family!r}; {hint}"
+    uses = room.prompts or []
+    yield from _twice("prompt set", [use.set for use in uses], (*at, "prompts"))
+    for number, use in enumerate(uses):
+        if use.texts is None and use.set not in PROMPT_SETS:
+            hint = near_misses(use.set, PROMPT_SETS.names())
+            yield (*at, "prompts", number, "set"), f"unknown prompt set {use.set!r}; {hint}"
+        for name in use.models or []:
+            if models and name not in models:
+                hint = near_misses(name, models)
+                yield (*at, "prompts", number, "models"), f"model {name!r} is not one of the suite's; {hint}"
+
+
+def _twice(kind: str, names: Iterable[str], at: Place) -> Iterator[tuple[Place, str]]:
+    seen: set[str] = set()
     for number, name in enumerate(names):
         if name in seen:
-            raise complaint((*place, number), f"{kind} {name!r} is listed twice")
+            yield (*at, number), f"{kind} {name!r} is listed twice"
         seen.add(name)
-
-
-# -- places in the file --------------------------------------------------------------------------------------
-
-
-def _plain(node: Any) -> Any:
-    """The parsed YAML as plain dicts, lists and scalars."""
-    if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
-
-
-def _line(tree: Any, place: Sequence[str | int]) -> int:
-    """The 1-based line of the deepest part of ``place`` that the file has."""
-    line = 1
-    node: Any = tree
-    for part in place:
-        at: Any = getattr(node, "lc", None)
-        if isinstance(node, dict) and part in node:
-            line = at.key(part)[0] + 1
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            line = at.item(part)[0] + 1
-        else:
-            continue
-        node = node[part]
-    return line
-
-
-def _explain(path: Path, tree: Any, error: ValidationError) -> UsageError:
-    """The most telling of pydantic's complaints as one line."""
-    first = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", -len(e["loc"])))
-    place = first["loc"]
-    key = ".".join(
-        str(part) for part in place if not str(part).startswith(("str", "constrained-str", "function"))
-    )
-    where = f"{path}:{_line(tree, place)}"
-    if first["type"] == "extra_forbidden":
-        return UsageError(
-            f"{where}: unknown key {key!r}; {near_misses(str(place[-1]), _keys_at(place[:-1]))}"
-        )
-    if first["type"] == "missing":
-        return UsageError(f"{where}: {key!r} is required")
-    message = first["msg"].removeprefix("Value error, ")
-    given = repr(first["input"])
-    return UsageError(f"{where}: {key}: {message}, got {given if len(given) <= 60 else given[:57] + '...'}")
-
-
-def _keys_at(place: Sequence[str | int]) -> list[str]:
-    """The keys that the mapping at ``place`` may have."""
-    kinds: dict[str, type[BaseModel]] = {
-        "prompts": PromptUse,
-        "timing": Timing,
-        "profiles": Profile,
-        "needs": Needs,
-        "LocalModel": LocalModel,
-        "LoraSampler": LoraSampler,
-    }
-    found: type[BaseModel] = Suite
-    for part in place:
-        found = kinds.get(str(part), found)
-    return list(found.model_fields)

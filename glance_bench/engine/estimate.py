@@ -1,4 +1,4 @@
-"""What a plan will cost: evaluations, disk, time. Without a model; from measurements where the run has any."""
+"""What a plan will cost: evaluations, disk, time; from measurements where the run has any, else a guess."""
 
 from __future__ import annotations
 

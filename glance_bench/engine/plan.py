@@ -5,7 +5,6 @@ Needs no torch: what is done and what is left is known before any model is loade
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -180,7 +179,7 @@ def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
     if isinstance(entry, str):
         found: ModelEntry = MODELS.get(entry)
     else:
-        found = ModelEntry(entry.name, entry.family, Path(os.path.expanduser(entry.path)))
+        found = ModelEntry(entry.name, entry.family, Path(entry.path))
     try:
         side = suite.resolution
         resolution = (side, side) if side else read_settings(found.path).resolution
