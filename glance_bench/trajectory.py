@@ -62,8 +62,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A non-empty sequence of steps, which need not connect: published samplers exist that restart at sigma
-    1.
+    """A non-empty sequence of steps; they need not connect: a published sampler restarts at sigma 1.
 
     Raises UsageError when it is empty, or a sigma or t_cond lies outside [0, 1] or is not finite, or a step
     has no pass.

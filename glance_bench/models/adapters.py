@@ -1,0 +1,55 @@
+"""LoRA files in a pipeline: loaded once each, switched from step to step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from ..errors import GlanceBenchError
+from ..trajectory import Step
+
+
+class Adapters:
+    """The adapters of one pipeline. A step without adapter runs the bare base weights, bit for bit."""
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe = pipe
+        self._names: dict[tuple[str, int], str] = {}
+        self._serving: tuple[str, float] | None = None
+
+    def serve(self, step: Step) -> None:
+        """Make the next evaluation that of ``step``'s adapter at its scale, or of the base.
+
+        Raises GlanceBenchError when the file is missing or holds no LoRA for this model.
+        """
+        wanted = None if step.adapter is None else (self._name(step.adapter), step.adapter_scale)
+        if wanted == self._serving:
+            return
+        if wanted is None:
+            self._pipe.disable_lora()
+        else:
+            self._pipe.enable_lora()
+            self._pipe.set_adapters([wanted[0]], [wanted[1]])
+        self._serving = wanted
+
+    def _name(self, file: str) -> str:
+        path = Path(file)
+        if not path.is_file():
+            raise GlanceBenchError(f"LoRA file {file} is missing")
+        key = (str(path.resolve()), path.stat().st_mtime_ns)
+        if key not in self._names:
+            name = f"adapter_{len(self._names)}"
+            try:
+                self._pipe.load_lora_weights(
+                    str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
+                )
+            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+                what = " ".join(str(error).split())[:300]
+                raise GlanceBenchError(f"LoRA file {file} cannot be loaded: {what}") from error
+            if name not in self._pipe.get_list_adapters().get("transformer", []):
+                raise GlanceBenchError(f"LoRA file {file} holds no weights for this model's transformer")
+            self._names[key] = name
+            self._serving = (name, 1.0)
+        return self._names[key]

@@ -1,0 +1,228 @@
+"""A loaded model: an unmodified diffusers pipeline that encodes prompts and plays trajectories."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from diffusers.utils import logging as diffusers_logging
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
+
+from ..errors import GlanceBenchError, UsageError
+from ..samplers.cards import Geometry
+from ..trajectory import Step, Trajectory
+from .adapters import Adapters
+from .checkpoints import check_weights, checkpoint_digest, read_geometry, read_settings
+from .recorder import Recorder
+from .scheduler import TrajectoryScheduler
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+Embeds = Mapping[str, Any]
+
+
+class DiffusersFamily(ABC):
+    """What FLUX and Qwen-Image share; a family says how prompts are encoded and passed to its pipeline.
+
+    Attributes:
+        name: the family's registered name.
+        pipe: the diffusers pipeline, on ``device`` in ``dtype``, its progress bars off.
+        settings: resolution, text length and default guidance of the checkpoint.
+    """
+
+    name: ClassVar[str]
+    pipeline_class: ClassVar[Any]
+
+    def __init__(self, pipe: Any, path: Path, device: torch.device, dtype: torch.dtype) -> None:
+        self.pipe = pipe
+        self.path = path
+        self.settings = read_settings(path)
+        self.device = device
+        self.dtype = dtype
+        self._adapters = Adapters(pipe)
+        self._geometries: dict[tuple[int | None, int | None], Geometry] = {}
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "cpu", dtype: str = "float32") -> Self:
+        """Load the checkpoint in the folder ``path``; the network is never asked.
+
+        Raises GlanceBenchError when the folder, weights or a component are missing or damaged or belong to
+        another family, and UsageError for a dtype other than float32, float16, bfloat16.
+        """
+        path = Path(path)
+        if dtype not in DTYPES:
+            raise UsageError(f"unknown dtype {dtype!r}; expected {', '.join(DTYPES)}")
+        if read_settings(path).family != cls.name:
+            raise GlanceBenchError(
+                f"checkpoint {path} is of family {read_settings(path).family}, not {cls.name}"
+            )
+        check_weights(path)
+        read_geometry(path)
+        diffusers_logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
+        try:
+            pipe = cls.pipeline_class.from_pretrained(path, dtype=DTYPES[dtype], local_files_only=True)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            what = " ".join(str(error).split())[:300]
+            raise GlanceBenchError(f"checkpoint {path} cannot be loaded: {what}") from error
+        pipe.set_progress_bar_config(disable=True)
+        return cls(pipe.to(device), path, torch.device(device), DTYPES[dtype])
+
+    @property
+    def digest(self) -> str:
+        """sha256 of everything in the checkpoint folder that can change a pixel."""
+        return checkpoint_digest(self.path)
+
+    @property
+    def default_resolution(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.settings.resolution
+
+    def geometry(self, height: int | None = None, width: int | None = None) -> Geometry:
+        """What a sampler card needs to know; see ``read_geometry``."""
+        key = (height, width)
+        if key not in self._geometries:
+            self._geometries[key] = read_geometry(self.path, height, width)
+        return self._geometries[key]
+
+    def encode(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Embeddings of each prompt, on the CPU: tensors without batch dimension, and ``truncated``, a bool.
+
+        Every text is encoded by itself, so that its embedding does not depend on its neighbours in the list.
+        A prompt longer than the model's limit is cut, and flagged.
+        """
+        with torch.no_grad(), _quiet():
+            return [self._encode(text) for text in texts]
+
+    def noise(self, seeds: Sequence[int], *, resolution: tuple[int, int] | None = None) -> torch.Tensor:
+        """float32[N, tokens, channels] on the CPU: the pipeline's own packed noise, one generator an image.
+
+        Image i depends on ``seeds[i]`` alone. Seeds are integers in [0, 2**63).
+        """
+        height, width = resolution or self.default_resolution
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        channels = self.pipe.transformer.config.in_channels // 4
+        made = self.pipe.prepare_latents(
+            len(seeds), channels, height, width, torch.float32, torch.device("cpu"), generators
+        )
+        return made[0] if isinstance(made, tuple) else made
+
+    def sample(
+        self,
+        trajectory: Trajectory,
+        embeds: Sequence[Embeds],
+        noise: torch.Tensor,
+        recorder: Recorder | None = None,
+        *,
+        resolution: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """One batch of images: uint8[N, height, width, 3], RGB.
+
+        ``embeds`` are entries of ``encode`` and ``noise`` is float32[N, tokens, channels], N of both. The
+        pipeline is called once for each run of steps with the same guidance and number of passes; adapters
+        are switched at their boundaries inside the call. Non-finite values become black, and the recorder's
+        finite flags say which images had them.
+        Raises UsageError when sizes do not fit and GlanceBenchError for an adapter that cannot be loaded.
+        """
+        height, width = resolution or self.default_resolution
+        if len(embeds) != len(noise) or not len(noise):
+            raise UsageError(f"a batch needs as many prompts as noises, got {len(embeds)} and {len(noise)}")
+        if noise.shape[1] != self.geometry(height, width).tokens:
+            raise UsageError(f"noise of {noise.shape[1]} tokens does not fit {height}x{width}")
+        watch = recorder or Recorder()
+        watch.on_start()
+        legs = [(steps, self._conditioning(embeds, steps[0])) for steps in _legs(trajectory)]
+        latents, done = noise, 0
+        component = ExitStack()
+
+        def on_step_end(pipe: Any, i: int, t: Any, state: dict[str, Any]) -> dict[str, Any]:
+            nonlocal latents, done
+            latents, done = state["latents"], done + 1
+            watch.on_step(done - 1, latents)
+            if done < len(trajectory):
+                self._adapters.serve(trajectory.steps[done])
+            else:
+                self._synchronise()
+                component.close()
+                component.enter_context(watch.component("decode"))
+            return {}
+
+        with component, self._watched_by(watch, len(noise)):
+            self._synchronise()
+            component.enter_context(watch.component("denoise"))
+            self._adapters.serve(trajectory.steps[0])
+            for steps, conditioning in legs:
+                self.pipe.scheduler = TrajectoryScheduler.of(Trajectory(steps))
+                made = self.pipe(
+                    **conditioning,
+                    latents=latents,
+                    height=height,
+                    width=width,
+                    num_inference_steps=len(steps),
+                    output_type="pt" if steps is legs[-1][0] else "latent",
+                    return_dict=False,
+                    callback_on_step_end=on_step_end,
+                )[0]
+            finite = latents.isfinite().flatten(1).all(1) & made.isfinite().flatten(1).all(1)
+            pixels = made.nan_to_num(0).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+        watch.on_finish(finite.tolist())
+        return pixels.contiguous().numpy()
+
+    @abstractmethod
+    def _encode(self, text: str) -> dict[str, Any]:
+        """One entry of ``encode``."""
+
+    @abstractmethod
+    def _conditioning(self, embeds: Sequence[Embeds], step: Step) -> dict[str, Any]:
+        """The pipeline's keyword arguments for prompts, guidance and text length."""
+
+    @contextmanager
+    def _watched_by(self, watch: Recorder, images: int) -> Iterator[None]:
+        """Counts the rows of every transformer batch over the images; afterwards the pipeline is as it was."""
+
+        def count(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+            hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+            watch.on_model_call(hidden.shape[0] / images)
+
+        stock = self.pipe.scheduler
+        counter = self.pipe.transformer.register_forward_hook(count, with_kwargs=True)
+        try:
+            yield
+        finally:
+            counter.remove()
+            self.pipe.scheduler = stock
+
+    def _guidance(self, step: Step) -> float:
+        return self.settings.guidance if step.guidance is None else step.guidance
+
+    def _place(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(device=self.device, dtype=self.dtype)
+
+    def _synchronise(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the libraries, which print the cut part of a long prompt: untrusted text."""
+    libraries = (diffusers_logging, transformers_logging)
+    levels = [library.get_verbosity() for library in libraries]
+    try:
+        for library in libraries:
+            library.set_verbosity_error()
+        yield
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
+
+
+def _legs(trajectory: Trajectory) -> list[tuple[Step, ...]]:
+    """The runs of steps with equal guidance and passes: a pipeline call has one of each."""
+    return [tuple(group) for _, group in groupby(trajectory.steps, lambda step: (step.guidance, step.passes))]

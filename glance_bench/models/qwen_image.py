@@ -1,0 +1,58 @@
+"""Qwen-Image: Qwen2.5-VL embeddings, true classifier-free guidance against the negative prompt " "."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from diffusers import QwenImagePipeline
+from torch.nn.utils.rnn import pad_sequence
+
+from ..errors import UsageError
+from ..trajectory import Step
+from .base import DiffusersFamily, Embeds
+
+NEGATIVE_PROMPT = " "
+
+
+class QwenImageFamily(DiffusersFamily):
+    """QwenImagePipeline. ``encode`` gives ``prompt_embeds`` [T, D], T being the prompt's own length."""
+
+    name = "qwen_image"
+    pipeline_class = QwenImagePipeline
+
+    def _encode(self, text: str) -> dict[str, Any]:
+        limit = self.settings.max_sequence_length
+        whole = self.pipe.prompt_template_encode.format(text)
+        tokens = self.pipe.tokenizer(whole, truncation=False, verbose=False).input_ids
+        length = len(tokens) - self.pipe.prompt_template_encode_start_idx
+        embeds, _ = self.pipe.encode_prompt(prompt=text, device=self.device, max_sequence_length=limit)
+        return {"prompt_embeds": embeds[0].cpu(), "truncated": length > limit}
+
+    @cached_property
+    def _negative(self) -> torch.Tensor:
+        return self.encode([NEGATIVE_PROMPT])[0]["prompt_embeds"]
+
+    def _conditioning(self, embeds: Sequence[Embeds], step: Step) -> dict[str, Any]:
+        if step.passes not in (1, 2):
+            raise UsageError(
+                f"Qwen-Image takes 1 pass a step, or 2 with guidance; the plan says {step.passes}"
+            )
+        made = {
+            **self._padded("prompt", [entry["prompt_embeds"] for entry in embeds]),
+            "max_sequence_length": self.settings.max_sequence_length,
+            "true_cfg_scale": 1.0,
+        }
+        if step.passes == 2:
+            made |= self._padded("negative_prompt", [self._negative] * len(embeds))
+            made["true_cfg_scale"] = self._guidance(step)
+        return made
+
+    def _padded(self, what: str, rows: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Embeddings [N, longest, D] with zeros at the end, and their mask [N, longest]."""
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        embeds = pad_sequence(rows, batch_first=True)
+        mask = torch.arange(embeds.shape[1], device=self.device) < lengths[:, None]
+        return {f"{what}_embeds": self._place(embeds), f"{what}_embeds_mask": mask.long()}

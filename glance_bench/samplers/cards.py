@@ -1,0 +1,290 @@
+"""Sampler cards: a YAML file that says which steps a sampler takes and who serves them.
+
+    name: uniform-8
+    title: Uniform skipping, 8 steps
+    schedule: {kind: uniform, steps: 8}
+
+No torch. The shipped cards lie in ``baselines/``; a card may as well be named by its path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from ..digests import file_digests
+from ..errors import UsageError, near_misses
+from ..registry import FAMILIES
+from ..resources import data_dir
+from ..sealed import digest_of
+from ..trajectory import (
+    TEACHER_STEPS,
+    FloatArray,
+    Phase,
+    TimeShift,
+    Trajectory,
+    boundary_step,
+    from_grid,
+    slow_fast_indices,
+    slow_fast_is_derived,
+    teacher_grid,
+    uniform_indices,
+)
+
+__all__ = ["Expert", "Geometry", "SamplerCard", "list_cards", "load_card", "lora_card"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a card needs to know of a model at a resolution.
+
+    ``tokens`` is the number of packed image tokens, ``guidance`` the model's default, ``cfg`` whether
+    guidance above 1 costs a second pass.
+    """
+
+    family: str
+    shift: TimeShift
+    tokens: int
+    guidance: float
+    cfg: bool
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Steps = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Native(_Strict):
+    """The stock scheduler asked for ``steps`` steps; with 50 it is the teacher."""
+
+    kind: Literal["native"]
+    steps: Steps
+
+    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
+        return teacher_grid(geometry.shift, geometry.tokens, self.steps), range(self.steps)
+
+
+class Uniform(_Strict):
+    """``steps`` evenly skipped steps of the ``of``-step grid; see ``trajectory.uniform_indices``."""
+
+    kind: Literal["uniform"]
+    steps: Steps
+    of: Steps = TEACHER_STEPS
+
+    @model_validator(mode="after")
+    def _fits(self) -> Uniform:
+        if self.steps > self.of:
+            raise ValueError(f"cannot keep {self.steps} of {self.of} steps")
+        return self
+
+    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
+        return teacher_grid(geometry.shift, geometry.tokens, self.of), uniform_indices(self.steps, self.of)
+
+
+class Indices(_Strict):
+    """These indices (0-based, rising) of the ``of``-step grid."""
+
+    kind: Literal["indices"]
+    indices: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    of: Steps = TEACHER_STEPS
+
+    @model_validator(mode="after")
+    def _fits(self) -> Indices:
+        if sorted(set(self.indices)) != self.indices or self.indices[-1] >= self.of:
+            raise ValueError(f"indices must rise strictly within 0..{self.of - 1}")
+        return self
+
+    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
+        return teacher_grid(geometry.shift, geometry.tokens, self.of), self.indices
+
+
+class SlowFast(_Strict):
+    """Glance's sets of the 50-step grid; see ``trajectory.slow_fast_indices`` for what is published."""
+
+    kind: Literal["slow-fast"]
+    slow: Annotated[int, Field(ge=1, le=10)]
+    fast: Annotated[int, Field(ge=2, le=20)]
+
+    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
+        early, late = slow_fast_indices(self.slow, self.fast)
+        return teacher_grid(geometry.shift, geometry.tokens), early + late
+
+
+class Boundary(_Strict):
+    """Where an expert hands over: after ``step`` steps, or at the first step at or past a sigma or an SNR."""
+
+    step: Annotated[int, Field(ge=0)] | None = None
+    sigma: Annotated[float, Field(ge=0, le=1)] | None = None
+    snr: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Boundary:
+        if [self.step, self.sigma, self.snr].count(None) != 2:
+            raise ValueError("expected exactly one of step, sigma, snr")
+        return self
+
+
+class Expert(_Strict):
+    """Who serves a phase: a LoRA file (path relative to the card) at a scale, or the base model."""
+
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    lora: str | None = None
+    scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    until: Boundary | None = Field(None, description="absent for the last expert")
+
+    @field_validator("lora")
+    @classmethod
+    def _absolute(cls, lora: str | None, info: ValidationInfo) -> str | None:
+        return None if lora is None else str((Path(info.context or ".") / lora).absolute())
+
+
+class SamplerCard(_Strict):
+    """One sampler, for any model of the families that it names."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+@=-]{0,99}$")]
+    title: str = ""
+    description: str = ""
+    families: list[str] = Field(["flux", "qwen_image"], min_length=1)
+    schedule: Annotated[Native | Uniform | Indices | SlowFast, Field(discriminator="kind")]
+    experts: list[Expert] = Field(
+        [], description="who serves which steps; default: the base model, all of them"
+    )
+    guidance: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(
+        {}, description="by family; default: the model's own"
+    )
+    licence: str = ""
+    citation: str = ""
+
+    @field_validator("families", "guidance")
+    @classmethod
+    def _known(cls, families: Any) -> Any:
+        for family in families:
+            if family not in FAMILIES:
+                raise ValueError(f"unknown model family {family!r}; {near_misses(family, FAMILIES.names())}")
+        return families
+
+    @model_validator(mode="after")
+    def _handed_over(self) -> SamplerCard:
+        for expert in self.experts[:-1]:
+            if expert.until is None:
+                raise ValueError(f"expert {expert.name!r} is not the last one and needs 'until'")
+        if self.experts and self.experts[-1].until is not None:
+            raise ValueError(f"expert {self.experts[-1].name!r} is the last one and takes no 'until'")
+        return self
+
+    @property
+    def derived(self) -> bool:
+        """Whether the schedule follows a rule of ours because its index list is not published."""
+        schedule = self.schedule
+        return isinstance(schedule, SlowFast) and slow_fast_is_derived(schedule.slow, schedule.fast)
+
+    def compile(self, geometry: Geometry) -> Trajectory:
+        """The steps for a model. Every step's guidance and passes are explicit.
+
+        Raises UsageError when the card is not for the model's family, or a boundary lies outside the steps.
+        """
+        if geometry.family not in self.families:
+            names = " and ".join(self.families)
+            raise UsageError(f"sampler {self.name!r} is for {names}, not for {geometry.family}")
+        grid, kept = self.schedule.levels(geometry)
+        guidance = self.guidance.get(geometry.family, geometry.guidance)
+        return from_grid(
+            grid,
+            kept,
+            guidance=guidance,
+            passes=2 if geometry.cfg and guidance > 1 else 1,
+            phases=self._phases(grid[np.array(kept)]),
+        )
+
+    def digest(self) -> str:
+        """Hash of everything in the card that can change a pixel, the LoRA files' contents included.
+
+        Raises GlanceBenchError when a LoRA file is missing.
+        """
+        files = [Path(expert.lora) for expert in self.experts if expert.lora]
+        content = dict(zip(map(str, files), file_digests(files), strict=True))
+        experts = [
+            {**expert.model_dump(exclude={"name"}), "lora": content[expert.lora] if expert.lora else None}
+            for expert in self.experts
+        ]
+        return digest_of(
+            {"schedule": self.schedule.model_dump(), "experts": experts, "guidance": self.guidance}
+        )
+
+    def _phases(self, sigmas: FloatArray) -> list[Phase]:
+        if isinstance(self.schedule, SlowFast) and not self.experts:
+            slow = self.schedule.slow
+            return [Phase("slow", 0, slow), Phase("fast", slow, len(sigmas))]
+        phases = []
+        start = 0
+        for expert in self.experts:
+            until = expert.until
+            stop = len(sigmas)
+            if until is not None:
+                stop = boundary_step(sigmas, step=until.step, sigma=until.sigma, at_snr=until.snr)
+            if stop <= start:
+                raise UsageError(f"sampler {self.name!r}: expert {expert.name!r} has no step to serve")
+            phases.append(Phase(expert.name, start, stop, expert.lora, expert.scale))
+            start = stop
+        return phases
+
+
+def list_cards() -> list[SamplerCard]:
+    """The shipped cards, by nominal number of steps, the teacher first, then by name."""
+    cards = [_read(path) for path in data_dir("baselines").glob("*.yaml")]
+    probe = Geometry("flux", TimeShift(), 4096, 1.0, False)
+    order = {card.name: len(card.schedule.levels(probe)[1]) for card in cards}
+    return sorted(cards, key=lambda card: (-order[card.name], card.name))
+
+
+def load_card(name_or_path: str) -> SamplerCard:
+    """A shipped card by name, or any card by its path (ending in .yaml or .yml).
+
+    Raises UsageError for an unknown name with the nearest ones, or for a bad file with its line.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UsageError(f"no sampler card at {name_or_path}")
+        return _read(path)
+    shipped = {file.stem: file for file in data_dir("baselines").glob("*.yaml")}
+    if name_or_path not in shipped:
+        raise UsageError(f"unknown sampler {name_or_path!r}; {near_misses(name_or_path, shipped)}")
+    return _read(shipped[name_or_path])
+
+
+def lora_card(file: str | Path, scale: float, like: str) -> SamplerCard:
+    """A sampler that plays the schedule and guidance of the card ``like`` with one LoRA throughout.
+
+    Its name says all three. Raises UsageError when the file is missing or the scale is not finite.
+    """
+    path = Path(file).absolute()
+    if not path.is_file():
+        raise UsageError(f"no LoRA file at {file}")
+    if not np.isfinite(scale):
+        raise UsageError(f"LoRA scale must be a finite number, got {scale}")
+    base = load_card(like)
+    return base.model_copy(
+        update={
+            "name": f"{re.sub('[^A-Za-z0-9._+=-]', '-', path.stem)[:40]}@{scale:g}-like-{base.name}",
+            "title": f"{path.name} at {scale:g} on {base.name}",
+            "description": f"One LoRA on the schedule of {base.name}.",
+            "experts": [Expert(name="lora", lora=str(path), scale=float(scale))],
+            "licence": "",
+            "citation": "",
+        }
+    )
+
+
+def _read(path: Path) -> SamplerCard:
+    from ..yamlfile import read_yaml, validated
+
+    return validated(SamplerCard, path, read_yaml(path), context=path.parent)
