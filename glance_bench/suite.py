@@ -18,7 +18,6 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
-    field_validator,
 )
 
 from .errors import UsageError, near_misses
@@ -50,12 +49,18 @@ def _card_from_here(name: str, info: ValidationInfo) -> str:
     return _from_here(name, info) if name.endswith((".yaml", ".yml")) else name
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a prompt must not be blank")
+    return text
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_from_here)]
 CardName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_card_from_here)]
 Count = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=16, le=8192, multiple_of=8)]
-Text = Annotated[str, Field(min_length=1, max_length=100_000)]
+Text = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_not_blank)]
 
 
 class _Strict(BaseModel):
@@ -85,16 +90,6 @@ class PromptUse(_Strict):
     limit: Count | None = Field(None, description="the first so many prompts; fewer are contained in more")
     texts: list[Text] | None = Field(None, min_length=1, description="the prompts themselves")
     models: list[Name] | None = Field(None, min_length=1, description="only these models; default: all")
-
-    @field_validator("texts")
-    @classmethod
-    def _encodable(cls, texts: list[str] | None) -> list[str] | None:
-        for text in texts or []:
-            if not text.strip():
-                raise ValueError("a prompt must not be blank")
-            if any("\ud800" <= character <= "\udfff" for character in text):
-                raise ValueError("a prompt must be valid Unicode, without lone surrogates")
-        return texts
 
 
 class Timing(_Strict):

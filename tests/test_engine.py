@@ -1,0 +1,224 @@
+"""What a run makes, what it makes again, and what it leaves alone."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glance_bench.engine.plan import make_plan
+from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.results import build
+from glance_bench.suite import Suite
+from tests.engine_fixtures import TEXTS, fakes, files, make, settings
+from tests.fake_family import SIDE, FakeFamily, checkpoint
+
+pytestmark = pytest.mark.usefixtures("fakes")
+__all__ = ["fakes"]
+
+
+def counted(what: str) -> int:
+    return sum(count for name, count in FakeFamily.calls if name == what)
+
+
+def test_every_image_has_a_record_a_file_and_a_score(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    records = run.records()
+    assert len(records) == 2 * len(TEXTS)
+    assert list(records["prompt_id"].unique()) == [prompt.id for prompt in run.prompts("own")]
+    for row in records.itertuples():
+        with Image.open(run.folder / row.image) as image:
+            assert image.size == (SIDE, SIDE) and image.mode == "RGB" and image.format == "PNG"
+    scores = run.scores("contrast")
+    assert set(scores["image_sha256"]) == set(records["image_sha256"])
+    assert scores["contrast"].notna().all() and scores["words"].str.startswith("a picture").all()
+    shas, features = run.features("distance")
+    assert set(shas) == set(records["image_sha256"]) and features.shape == (len(shas), 3)
+    assert features.dtype == np.float32
+
+
+def test_same_noise_for_every_sampler_and_evaluations_are_counted(tmp_path: Path) -> None:
+    records = make(tmp_path).records()
+    seeds = records.pivot(index="prompt_id", columns="sampler", values="seed")
+    assert (seeds["teacher-50"] == seeds["uniform-8"]).all() and seeds["teacher-50"].is_unique
+    assert records.groupby("sampler")["evaluations"].unique().map(list).to_dict() == {
+        "teacher-50": [50],
+        "uniform-8": [8],
+    }
+
+
+def test_black_and_broken_images_are_kept_and_flagged(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    records = run.records().merge(_texts(run), left_on="prompt_id", right_on="id")
+    assert set(records.loc[records["black"], "text"]) == {"a picture of black", "a picture of broken"}
+    assert set(records.loc[~records["finite"], "text"]) == {"a picture of broken"}
+
+
+def _texts(run):  # type: ignore[no-untyped-def]
+    import pandas as pd
+
+    return pd.DataFrame([{"id": prompt.id, "text": prompt.text} for prompt in run.prompts()])
+
+
+def test_prompts_are_encoded_once_a_model_however_many_samplers(tmp_path: Path) -> None:
+    make(tmp_path, timing={"repeats": 0})
+    assert counted("encode") == len(TEXTS)
+    make(tmp_path, timing={"repeats": 0}, samplers=["teacher-50", "uniform-8", "uniform-4"])
+    assert counted("encode") == len(TEXTS)
+
+
+def test_second_run_makes_nothing_and_results_stay(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    before, results = files(run, ".png", ".parquet", ".npz", ".json", ".html"), run.folder / "results.json"
+    content = results.read_bytes()
+    FakeFamily.calls.clear()
+    make(tmp_path)
+    assert FakeFamily.calls == []
+    assert files(run, ".png", ".parquet", ".npz", ".json", ".html") == before
+    assert results.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metrics": ["contrast", "distance", "brightness"]},
+        {"samplers": ["teacher-50", "uniform-8", "uniform-4"]},
+        {"samplers": ["uniform-8"]},
+        {"metrics": ["brightness"]},
+        {"prompts": [{"set": "own", "texts": TEXTS}, {"set": "more", "texts": ["another one"]}]},
+    ],
+    ids=["metric added", "sampler added", "sampler left out", "metric replaced", "prompt set added"],
+)
+def test_a_changed_suite_regenerates_nothing_that_exists(tmp_path: Path, change: dict) -> None:
+    first = files(make(tmp_path), ".png", ".parquet", ".npz", ".safetensors")
+    FakeFamily.calls.clear()
+    run = make(tmp_path, **change)
+    second = files(run, ".png", ".parquet", ".npz", ".safetensors")
+    assert {name: second.get(name) for name in first} == first
+    assert counted("sample") <= len(TEXTS) + len(TEXTS) * 2
+    samplers = change.get("samplers", ["teacher-50", "uniform-8"])
+    assert sorted(run.records()["sampler"].unique()) == sorted(samplers)
+
+
+def test_more_prompts_keep_the_slices_that_are_full(tmp_path: Path) -> None:
+    few = make(tmp_path, prompts=[{"set": "own", "texts": TEXTS, "limit": 3}])
+    before = files(few, ".png")
+    many = make(tmp_path)
+    after = files(many, ".png")
+    assert len(before) == 6 and {name: after[name] for name in before} == before
+    assert len(many.records()) == 2 * len(TEXTS)
+
+
+def test_identical_images_are_scored_once(tmp_path: Path) -> None:
+    card = tmp_path / "same.yaml"
+    card.write_text("name: same\ntitle: As uniform-8\nschedule: {kind: uniform, steps: 8}\n")
+    run = make(tmp_path, samplers=["uniform-8", str(card)])
+    assert len(list((run.folder / "scores").glob("*/*.parquet"))) == 3
+    assert run.records()["image_sha256"].nunique() == len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"batch_size": 3}, {"noise": "by-index"}, {"resolution": 32}]
+)
+def test_what_can_change_a_pixel_changes_every_key(tmp_path: Path, change: dict) -> None:
+    plain = make_plan(Suite.model_validate(settings(tmp_path)))
+    changed = make_plan(Suite.model_validate(settings(tmp_path, **change)))
+    assert not {w.info.key for w in plain.works} & {w.info.key for w in changed.works}
+
+
+def test_other_weights_change_every_key_and_other_titles_none(tmp_path: Path) -> None:
+    plain = make_plan(Suite.model_validate(settings(tmp_path)))
+    titled = make_plan(Suite.model_validate(settings(tmp_path, title="another", metrics=["contrast"])))
+    assert [w.info for w in plain.works] == [w.info for w in titled.works]
+    other = tmp_path / "other"
+    other.mkdir()
+    checkpoint(other / "checkpoint", b"other weights")
+    changed = make_plan(Suite.model_validate(settings(other)))
+    assert not {w.info.key for w in plain.works} & {w.info.key for w in changed.works}
+
+
+def test_by_index_noise_is_the_position_in_the_set(tmp_path: Path) -> None:
+    plan = make_plan(
+        Suite.model_validate(
+            settings(tmp_path, noise="by-index", images_per_prompt=2, samplers=["uniform-8"])
+        )
+    )
+    seeds = [item.seed for work in plan.works for item in work.items]
+    assert seeds[::2] == list(range(len(TEXTS))) and len(set(seeds)) == 2 * len(TEXTS)
+
+
+def test_images_per_prompt_differ_and_hashed_noise_depends_on_the_id_alone(tmp_path: Path) -> None:
+    run = make(tmp_path, images_per_prompt=2, samplers=["uniform-8"])
+    records = run.records()
+    assert len(records) == 2 * len(TEXTS) and records["seed"].is_unique
+    turned = make_plan(
+        Suite.model_validate(
+            settings(tmp_path, prompts=[{"set": "own", "texts": TEXTS[::-1]}], samplers=["uniform-8"])
+        )
+    )
+    by_id = {item.prompt.id: item.seed for work in turned.works for item in work.items}
+    assert by_id == dict(records[records["index"] == 0][["prompt_id", "seed"]].to_numpy().tolist())
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GLANCE_BENCH_FAKE_MEMORY", "1")
+    run = make(tmp_path)
+    assert set(run.records()["batch_size"]) == {1}
+    assert "out of memory, going on with 1" in capsys.readouterr().err
+    monkeypatch.setenv("GLANCE_BENCH_FAKE_MEMORY", "0")
+    with pytest.raises(GlanceBenchError, match="out of memory even for one image"):
+        make(tmp_path, seed=5)
+    assert run.verify() == []
+
+
+def test_the_timing_pass_compares_a_new_sampler_with_the_teacher_of_its_session(tmp_path: Path) -> None:
+    make(tmp_path, timing={"repeats": 2, "warmup": 1, "prompts": 2})
+    run = make(
+        tmp_path,
+        timing={"repeats": 2, "warmup": 1, "prompts": 2},
+        samplers=["teacher-50", "uniform-8", "uniform-4"],
+    )
+    timing = run.timing()
+    assert set(timing["component"]) == {"encode", "denoise", "decode", "total"}
+    totals = timing[timing["component"] == "total"]
+    late = totals[totals["sampler"] == "uniform-4"]
+    assert len(late) == 4 and late["session"].nunique() == 1
+    teacher = totals[(totals["sampler"] == "teacher-50") & totals["session"].isin(late["session"])]
+    assert len(teacher) == 4
+    assert (timing["seconds"] > 0).all() and timing["hardware"].nunique() == 1
+
+
+def test_results_do_not_depend_on_when_or_where_they_were_made(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = make(tmp_path / "a"), make(tmp_path / "b", batch_size=2)
+    assert build(first)["digest"] == build(second)["digest"]
+    assert (first.records() == second.records()).all().all()
+
+
+def test_two_cards_of_one_name_are_refused(tmp_path: Path) -> None:
+    card = tmp_path / "mine.yaml"
+    card.write_text("name: uniform-8\nschedule: {kind: uniform, steps: 4}\n")
+    with pytest.raises(UsageError, match="two samplers are called 'uniform-8'"):
+        make_plan(Suite.model_validate(settings(tmp_path, samplers=["uniform-8", str(card)])))
+
+
+def test_png_is_exactly_what_the_model_gave(tmp_path: Path) -> None:
+    run = make(tmp_path, samplers=["uniform-8"])
+    row = run.records().iloc[0]
+    model = FakeFamily()
+    from glance_bench.models.recorder import Recorder
+
+    work = make_plan(Suite.model_validate(settings(tmp_path, samplers=["uniform-8"]))).works[0]
+    made = model.sample(
+        work.sampler.trajectory,
+        model.encode([TEXTS[0]]),
+        model.noise([int(row["seed"])], resolution=(SIDE, SIDE)),
+        Recorder(),
+        resolution=(SIDE, SIDE),
+    )
+    stored = Image.open(io.BytesIO((run.folder / row["image"]).read_bytes()))
+    assert (np.asarray(stored) == made[0]).all()
