@@ -184,7 +184,7 @@ class DiffusersFamily(ABC):
 
     @contextmanager
     def _watched_by(self, watch: Recorder, images: int) -> Iterator[None]:
-        """Counts the rows of every transformer batch over the images; afterwards the pipeline is as it was."""
+        """Counts the rows of each transformer batch over the images; the pipeline is left as it was."""
 
         def count(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
