@@ -91,6 +91,9 @@ def read_unit(folder: Path) -> dict[str, Any]:
         raise Damaged(path, f"is not a unit record ({error})") from error
     if digest != digest_of(document):
         raise Damaged(path, "was altered: its content does not match its own digest")
+    for file in [*document["images"], document["records"]]:
+        if Path(file["file"]).name != file["file"]:
+            raise Damaged(path, f"names a file outside the unit: {file['file']!r}")
     return dict(document)
 
 

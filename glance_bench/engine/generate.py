@@ -112,7 +112,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
                     "black": not picture.any(),
                     "truncated": bool(embed["truncated"]),
                     "evaluations": round(recorder.evaluations),
-                    "batch_size": batch_size,
+                    "batch_size": len(items),
                 }
             )
         start += len(items)
