@@ -84,7 +84,7 @@ def glance_bench_commands() -> list[str]:
 def test_commands_and_options_exist(line):
     words = shlex.split(line, comments=True)[1:]
     text = help_text(words[0])
-    options = [word for word in words if word.startswith("--")]
+    options = [word for word in words if word.startswith("-")]
     assert [option for option in options if option not in text] == []
 
 
