@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.main import get_command
 
 if TYPE_CHECKING:
     from .suite import Suite
@@ -117,22 +118,25 @@ def plan(
 @app.command()
 def trajectory(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A sampler's name, or the path of its card.")],
-    model: Annotated[str, typer.Option(help="The model whose noise levels are shown.")] = "testbed-flux",
+    model: Annotated[str, typer.Option(help="A model, or a family: flux or qwen_image.")] = "flux",
     resolution: Annotated[
-        int | None, typer.Option(min=16, help="Pixels of a side; default: the model's.")
+        int | None, typer.Option(min=16, help="Pixels of a side; default: the model's, 1024 for a family.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Show the steps of a sampler: noise level, what the model is told, adapter, cost."""
     with _guarded():
-        from .models.checkpoints import read_geometry
-        from .registry import MODELS
+        from .models.checkpoints import family_geometry, read_geometry
+        from .registry import FAMILIES, MODELS
         from .samplers import show
         from .samplers.cards import load_card
 
-        shape = read_geometry(MODELS.get(model).path, resolution, resolution)
         card = load_card(name)
+        if model in FAMILIES:
+            shape = family_geometry(model, resolution)
+        else:
+            shape = read_geometry(MODELS.get(model).path, resolution, resolution)
         if as_json:
             _print_json(show.document(card, shape))
         else:
@@ -213,7 +217,7 @@ def verify(
 def main() -> None:
     """The console script."""
     sys.excepthook = _crash
-    app()
+    get_command(app)()
 
 
 # -- shared by the commands ----------------------------------------------------------------------------------
@@ -268,7 +272,7 @@ def _show(leaderboard: Any, results: dict[str, Any]) -> None:
 
         Console().print(leaderboard.table(results))
     else:
-        print("\n".join(leaderboard.lines(results)))
+        print(leaderboard.plain(results))
 
 
 @contextmanager
@@ -283,6 +287,9 @@ def _guarded() -> Iterator[None]:
 
         print(f"error: {printable(str(error))}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        print(f"error: {error.filename or 'input or output'}: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(INCOMPLETE) from None
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

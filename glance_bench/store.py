@@ -293,7 +293,10 @@ class Run:
 
         Raises GlanceBenchError naming the process that holds it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GlanceBenchError(f"cannot make the run folder {self.folder}: {error.strerror}") from error
         with (self.folder / ".lock").open("a+", encoding="ascii") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

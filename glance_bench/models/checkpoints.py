@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..digests import file_digests
-from ..errors import GlanceBenchError, UsageError
+from ..errors import GlanceBenchError, UsageError, near_misses
 from ..samplers.cards import Geometry
 from ..sealed import digest_of
-from ..trajectory import TimeShift
+from ..trajectory import FLUX_SHIFT, QWEN_SHIFT, TimeShift
 
 SETTINGS_FILE = "glance_bench.json"
 WEIGHTED = ("transformer", "vae", "text_encoder", "text_encoder_2")
@@ -130,6 +130,21 @@ def read_geometry(path: Path, height: int | None = None, width: int | None = Non
         guidance=settings.guidance,
         cfg=settings.cfg,
     )
+
+
+def family_geometry(family: str, side: int | None = None) -> Geometry:
+    """The geometry of a family's published model at ``side`` x ``side`` pixels; None is 1024.
+
+    Raises UsageError for another family, or a side that is no multiple of 16.
+    """
+    shifts = {"flux": FLUX_SHIFT, "qwen_image": QWEN_SHIFT}
+    if family not in shifts:
+        raise UsageError(f"no published geometry of family {family!r}; {near_misses(family, shifts)}")
+    settings = next(settings for settings in DEFAULTS.values() if settings.family == family)
+    side = side or settings.resolution[0]
+    if side % 16:
+        raise UsageError(f"resolution {side}x{side}: both sides must be multiples of 16 for {family}")
+    return Geometry(family, shifts[family], (side // 16) ** 2, settings.guidance, settings.cfg)
 
 
 def checkpoint_digest(path: Path) -> str:
