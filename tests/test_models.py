@@ -14,6 +14,7 @@ import pytest
 import torch
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
 
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.models.checkpoints import checkpoint_digest, read_geometry, read_settings
@@ -202,14 +203,25 @@ def test_adapters_switch_inside_one_call(model: Any, tmp_path: Path) -> None:
     assert torch.allclose(run(Phase("x", 0, 4, slow, 0.0)).steps[3][1], base.steps[3][1], atol=1e-5)
 
 
-def test_a_bad_adapter_is_named(model: Any, tmp_path: Path) -> None:
-    garbage = tmp_path / "garbage.safetensors"
-    garbage.write_bytes(b"not a safetensors file")
-    for file, message in ((garbage, "garbage.safetensors cannot be loaded"), (tmp_path / "no", "is missing")):
+def test_a_bad_adapter_is_named_and_leaves_the_base_alone(model: Any, tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.safetensors" for name in ("garbage", "unrelated", "misfit", "absent")}
+    files["garbage"].write_bytes(b"not a safetensors file")
+    save_file({"other.lora_A.weight": torch.zeros(2, 4)}, files["unrelated"])
+    place = "transformer.transformer_blocks.0.attn.to_q"
+    misfit = {f"{place}.lora_A.weight": torch.ones(2, 7), f"{place}.lora_B.weight": torch.ones(7, 2)}
+    save_file(misfit, files["misfit"])
+
+    def base() -> np.ndarray:
+        return model.sample(plan(model), model.encode(PROMPTS[:1]), model.noise([1]))
+
+    before = base()
+    for name, file in files.items():
         step = Step(1.0, 0.0, 1.0, adapter=str(file))
-        with pytest.raises(GlanceBenchError, match=message):
+        with pytest.raises(
+            GlanceBenchError, match=f"{name}.safetensors (cannot be loaded|is missing|holds no)"
+        ):
             model.sample(Trajectory((step,)), model.encode(PROMPTS[:1]), model.noise([1]))
-    assert model.sample(plan(model), model.encode(PROMPTS[:1]), model.noise([1])).std() > 1
+        assert (base() == before).all()
 
 
 # -- checkpoints ---------------------------------------------------------------------------------------------
@@ -267,6 +279,15 @@ def test_another_family_or_dtype_is_refused(tiny_flux_dir: Path) -> None:
         QwenImageFamily.load(tiny_flux_dir)
     with pytest.raises(UsageError, match="float99"):
         FluxFamily.load(tiny_flux_dir, dtype="float99")
+
+
+def test_half_precision_files_are_played_in_single_precision(copied: Path) -> None:
+    wanted = FluxFamily.load(copied)
+    wanted.pipe.to(torch.float16).save_pretrained(copied)
+    model = FluxFamily.load(copied)
+    parts = (model.pipe.transformer, model.pipe.vae, model.pipe.text_encoder, model.pipe.text_encoder_2)
+    assert {parameter.dtype for part in parts for parameter in part.parameters()} == {torch.float32}
+    assert model.sample(plan(model), model.encode(PROMPTS), model.noise([1, 2])).std() > 1
 
 
 def test_digest_follows_the_files(copied: Path) -> None:

@@ -9,6 +9,9 @@ from safetensors import SafetensorError
 
 from ..errors import GlanceBenchError
 from ..trajectory import Step
+from .quiet import quiet_libraries
+
+UNKNOWN = ("", 0.0)
 
 
 class Adapters:
@@ -42,10 +45,13 @@ class Adapters:
         if key not in self._names:
             name = f"adapter_{len(self._names)}"
             try:
-                self._pipe.load_lora_weights(
-                    str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
-                )
+                with quiet_libraries():
+                    self._pipe.load_lora_weights(
+                        str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
+                    )
             except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+                if self._names:
+                    self._serving = UNKNOWN  # undoing the load has left some other adapter active
                 what = " ".join(str(error).split())[:300]
                 raise GlanceBenchError(f"LoRA file {file} cannot be loaded: {what}") from error
             if name not in self._pipe.get_list_adapters().get("transformer", []):

@@ -20,6 +20,7 @@ from ..samplers.cards import Geometry
 from ..trajectory import Step, Trajectory
 from .adapters import Adapters
 from .checkpoints import check_weights, checkpoint_digest, read_geometry, read_settings
+from .quiet import quiet_libraries
 from .recorder import Recorder
 from .scheduler import TrajectoryScheduler
 
@@ -97,7 +98,7 @@ class DiffusersFamily(ABC):
         Every text is encoded by itself, so that its embedding does not depend on its neighbours in the list.
         A prompt longer than the model's limit is cut, and flagged.
         """
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quiet_libraries():
             return [self._encode(text) for text in texts]
 
     def noise(self, seeds: Sequence[int], *, resolution: tuple[int, int] | None = None) -> torch.Tensor:
@@ -207,20 +208,6 @@ class DiffusersFamily(ABC):
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the libraries, which print the cut part of a long prompt: untrusted text."""
-    libraries = (diffusers_logging, transformers_logging)
-    levels = [library.get_verbosity() for library in libraries]
-    try:
-        for library in libraries:
-            library.set_verbosity_error()
-        yield
-    finally:
-        for library, level in zip(libraries, levels, strict=True):
-            library.set_verbosity(level)
 
 
 def _legs(trajectory: Trajectory) -> list[tuple[Step, ...]]:

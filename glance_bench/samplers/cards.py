@@ -69,6 +69,7 @@ class Native(_Strict):
     steps: Steps
 
     def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
+        """The grid, float64[n + 1], and the kept indices."""
         return teacher_grid(geometry.shift, geometry.tokens, self.steps), range(self.steps)
 
 
@@ -86,6 +87,7 @@ class Uniform(_Strict):
         return self
 
     def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
+        """The grid, float64[n + 1], and the kept indices."""
         return teacher_grid(geometry.shift, geometry.tokens, self.of), uniform_indices(self.steps, self.of)
 
 
@@ -103,6 +105,7 @@ class Indices(_Strict):
         return self
 
     def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
+        """The grid, float64[n + 1], and the kept indices."""
         return teacher_grid(geometry.shift, geometry.tokens, self.of), self.indices
 
 
@@ -114,6 +117,7 @@ class SlowFast(_Strict):
     fast: Annotated[int, Field(ge=2, le=20)]
 
     def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
+        """The grid, float64[n + 1], and the kept indices."""
         early, late = slow_fast_indices(self.slow, self.fast)
         return teacher_grid(geometry.shift, geometry.tokens), early + late
 
