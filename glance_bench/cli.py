@@ -272,7 +272,7 @@ def _show(leaderboard: Any, results: dict[str, Any]) -> None:
 
         Console().print(leaderboard.table(results))
     else:
-        print(leaderboard.plain(results))
+        print("\n".join(leaderboard.lines(results)))
 
 
 @contextmanager

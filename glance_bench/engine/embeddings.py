@@ -43,7 +43,8 @@ class Embeddings:
 def _pack(entry: Mapping[str, Any]) -> bytes:
     tensors = {name: value for name, value in entry.items() if name != "truncated"}
     kind = "numpy" if all(isinstance(value, np.ndarray) for value in tensors.values()) else "torch"
-    metadata = {"kind": kind, "truncated": json.dumps(bool(entry.get("truncated", False)))}
+    about = json.dumps({"kind": kind, "truncated": bool(entry.get("truncated", False))})
+    metadata = {"about": about}  # one key: safetensors writes several in a random order
     contiguous = {
         name: np.ascontiguousarray(value) if kind == "numpy" else value.contiguous()
         for name, value in tensors.items()
@@ -52,6 +53,7 @@ def _pack(entry: Mapping[str, Any]) -> bytes:
 
 
 def _unpack(data: bytes) -> dict[str, Any]:
-    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
-    tensors = import_module(f"safetensors.{metadata['kind']}").load(data)
-    return {**tensors, "truncated": json.loads(metadata["truncated"])}
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    about = json.loads(header["__metadata__"]["about"])
+    tensors = import_module(f"safetensors.{about['kind']}").load(data)
+    return {**tensors, "truncated": about["truncated"]}
