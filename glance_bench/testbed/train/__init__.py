@@ -1,0 +1,1 @@
+"""How the testbed's checkpoints are trained: `python -m glance_bench.testbed.train {vae,qwen-vae,...}`."""

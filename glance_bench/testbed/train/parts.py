@@ -1,0 +1,153 @@
+"""Which part is trained how, and where its weights go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from glance_bench.testbed.train import encoders, latents, transformers, vae
+from glance_bench.testbed.train.loop import Plan, Trainer, trained
+
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+Log = Callable[[str], None]
+
+
+def train_vae(work: Path, images: int | None, log: Log) -> None:
+    """FLUX's autoencoder."""
+    torch.manual_seed(1)
+    model = vae.flux_vae().to(memory_format=torch.channels_last)
+    plan = Plan(images=images or 24_000, batch=16, rate=2e-3, ema=100, decay=0.4, seed=1)
+
+    def loss(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
+        batch = vae.batch_of_images(plan.batch, 1_000_000 + step).contiguous(memory_format=torch.channels_last)
+        return vae.reconstruction_loss(module, batch, generator)
+
+    Trainer(model, plan, work / "vae").run(loss, log)
+
+
+def train_qwen_vae(work: Path, images: int | None, log: Log) -> None:
+    """Qwen-Image's autoencoder, as 2-D convolutions."""
+    torch.manual_seed(2)
+    model = vae.qwen_vae()
+    plan = Plan(images=images or 24_000, batch=16, rate=2e-3, ema=100, decay=0.4, seed=2)
+    trainer = Trainer(model, plan, work / "qwen-vae")
+    vae.play_in_2d(model)
+
+    def loss(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
+        batch = vae.batch_of_images(plan.batch, 2_000_000 + step)
+        batch = batch.contiguous(memory_format=torch.channels_last).unsqueeze(2)
+        return vae.reconstruction_loss(module, batch, generator)
+
+    trainer.run(loss, log)
+
+
+def train_encoder(name: str, work: Path, images: int | None, log: Log) -> None:
+    """One text encoder (t5, clip-text or qwen-text) with its parsing head; `images` counts captions."""
+    torch.manual_seed(3)
+    make, loss_of = {
+        "t5": (encoders.t5, encoders.t5_loss),
+        "clip-text": (encoders.clip, encoders.clip_loss),
+        "qwen-text": (encoders.qwen, encoders.qwen_loss),
+    }[name]
+    part = make()
+    plan = Plan(images=images or 96_000, batch=64, rate=2e-3, ema=50, decay=0.5, seed=3)
+
+    def loss(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
+        return loss_of(part, encoders.captioned_scenes(plan.batch, 3_000_000 + step))
+
+    Trainer(part.parser, plan, work / name).run(loss, log)
+
+
+def flux_text(work: Path) -> transformers.FluxText:
+    """FLUX's frozen text encoders, from their training state."""
+    t5, clip = encoders.t5(), encoders.clip()
+    trained(t5.parser, work / "t5")
+    trained(clip.parser, work / "clip-text")
+    return transformers.FluxText(t5, clip)
+
+
+def qwen_text(work: Path) -> transformers.QwenText:
+    """Qwen-Image's frozen text encoder, from its training state."""
+    part = encoders.qwen()
+    trained(part.parser, work / "qwen-text")
+    return transformers.QwenText(part)
+
+
+def flux_latents(work: Path, log: Log) -> latents.Latents:
+    autoencoder = trained(vae.flux_vae(), work / "vae").to(memory_format=torch.channels_last)
+    return latents.load(lambda images: autoencoder.encoder(images).chunk(2, 1)[0], work / "latents-flux", log)
+
+
+def qwen_latents(work: Path, log: Log) -> latents.Latents:
+    autoencoder = trained(vae.qwen_vae(), work / "qwen-vae")
+    vae.play_in_2d(autoencoder)
+
+    def encode(images: torch.Tensor) -> torch.Tensor:
+        return autoencoder.encoder(images.unsqueeze(2)).chunk(2, 1)[0].squeeze(2)
+
+    return latents.load(encode, work / "latents-qwen", log)
+
+
+DISTILLED = 0.1  # share of FLUX's images that go to guidance distillation
+
+
+def train_flux(work: Path, images: int | None, log: Log) -> None:
+    """FLUX's transformer: flow matching with dropped captions, then its guidance distilled into the embedding."""
+    torch.manual_seed(4)
+    data, text = flux_latents(work, log), flux_text(work)
+    shift, scale = float(data.mean.mean()), 1 / float(data.std.mean())
+    total = images or 1_000_000
+    plan = Plan(images=int(total * (1 - DISTILLED)), batch=32, rate=1e-3, muon=2e-3, seed=4)
+    trainer = Trainer(transformers.flux_transformer(), plan, work / "flux-base")
+
+    def batch(progress: float, dropout: float, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
+        scenes, raw = data.batch(plan.batch, progress, generator)
+        return latents.pack((raw - shift) * scale), text(
+            latents.captions_of(scenes, text.empty, dropout, generator)
+        )
+
+    def loss(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
+        return transformers.flow_loss(module, *batch(trainer.share, 0.1, generator), 1.0, generator)
+
+    teacher = trainer.run(loss, log)
+
+    def distil(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
+        clean, given = batch(1.0, 0.0, generator)
+        blind = {key: value.expand_as(given[key]) for key, value in text([text.empty]).items()}
+        return transformers.distillation_loss(module, teacher, clean, given, blind, generator)
+
+    student = transformers.flux_transformer()
+    student.load_state_dict(teacher.state_dict())
+    short = Plan(images=int(total * DISTILLED), batch=32, rate=4e-4, muon=6e-4, ema=100, decay=0.5, seed=5)
+    Trainer(student, short, work / "flux").run(distil, lambda line: log(f"distillation {line}"))
+
+
+def train_qwen(work: Path, images: int | None, log: Log) -> None:
+    """Qwen-Image's transformer: flow matching, captions dropped to the negative prompt " " for true CFG."""
+    torch.manual_seed(6)
+    data, text = qwen_latents(work, log), qwen_text(work)
+    mean, std = (torch.from_numpy(values)[:, None, None] for values in (data.mean, data.std))
+    plan = Plan(images=images or 900_000, batch=32, rate=1e-3, muon=2e-3, seed=6)
+    trainer = Trainer(transformers.qwen_transformer(), plan, work / "qwen")
+
+    def loss(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
+        scenes, raw = data.batch(plan.batch, trainer.share, generator)
+        states = text(latents.captions_of(scenes, text.empty, 0.1, generator))
+        return transformers.flow_loss(module, latents.pack((raw - mean) / std), states, None, generator)
+
+    trainer.run(loss, log)
+
+
+PARTS: dict[str, Callable[[Path, int | None, Log], None]] = {
+    "vae": train_vae,
+    "qwen-vae": train_qwen_vae,
+    "t5": partial(train_encoder, "t5"),
+    "clip-text": partial(train_encoder, "clip-text"),
+    "qwen-text": partial(train_encoder, "qwen-text"),
+    "flux": train_flux,
+    "qwen": train_qwen,
+}
