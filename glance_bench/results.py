@@ -8,7 +8,7 @@ The document (schema ``glance-bench/results/1``)::
 
     schema, run, suite, profile, digest
     recipes    id -> text; equal ids mean comparable numbers
-    columns    name -> metric, title, better, description, decimals, headline
+    columns    [{name, metric, kind, title, better, description, decimals, headline}] in the order to show
     boards     [{model, prompt_set, testbed, reference, prompts, with_text, samplers: [{
                    sampler, title, images, units, nfe: {nominal, counted}, speedup_nominal,
                    cells: {column: {value, low, high, n, prompts, interval, recipe, note?, replicates?,
@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from glance_bench import stats
 from glance_bench.errors import GlanceBenchError
-from glance_bench.metrics.base import CorpusMetric, SampleMetric, UnitMetric
+from glance_bench.metrics.base import CorpusMetric, UnitMetric
 from glance_bench.sealed import digest_of, sha256_bytes
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
     """
     metrics = load_metrics(run) if metrics is None else metrics
     suite, manifest = run.suite(), run.manifest
-    records = scored_records(run, metrics)
+    records = scored_records(run)
+    for metric in metrics:
+        if isinstance(metric, UnitMetric):
+            records = records.assign(**metric.flags(records).astype(float))
     boards = [
         _board(run, str(model), str(prompt_set), part, metrics)
         for (model, prompt_set), part in records.groupby(["model", "prompt_set"], sort=False)
@@ -68,8 +71,9 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
         "suite": suite["name"],
         "profile": suite.get("profile"),
         "recipes": {_recipe_id(metric): metric.recipe for metric in metrics},
-        "columns": {
-            column.name: {
+        "columns": [
+            {
+                "name": column.name,
                 "metric": metric.name,
                 "kind": metric.kind,
                 "title": column.title,
@@ -80,7 +84,7 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
             }
             for metric in metrics
             for column in metric.columns
-        },
+        ],
         "boards": boards,
     }
     document = _rounded(document)
@@ -102,25 +106,23 @@ def load_metrics(run: Run) -> list[Metric]:
     return [METRICS.get(name)() for name in dict.fromkeys([*names, "health"])]
 
 
-def scored_records(run: Run, metrics: Sequence[Metric]) -> pd.DataFrame:
-    """``run.records()`` with a column for each output of the sample and unit metrics, notes included.
+def scored_records(run: Run) -> pd.DataFrame:
+    """``run.records()`` with a column for each output of its sample metrics, notes included.
 
-    NaN where a metric does not apply. Raises GlanceBenchError when an image was never scored.
+    Null where a metric does not apply. Raises GlanceBenchError when an image was never scored.
     """
     records = run.records()
-    for metric in metrics:
-        if isinstance(metric, UnitMetric):
-            records = records.assign(**metric.flags(records).astype(float))
-        elif isinstance(metric, SampleMetric):
-            scores = run.scores(metric.name).assign(_scored=True)
+    for entry in run.manifest["metrics"]:
+        if entry["kind"] == "sample":
+            scores = run.scores(entry["name"]).assign(_scored=True)
             records = records.merge(scores, how="left", on=["image_sha256", "prompt_id"], validate="m:1")
-            _refuse_unscored(metric, int(records.pop("_scored").isna().sum()))
+            _refuse_unscored(entry["name"], int(records.pop("_scored").isna().sum()))
     return records
 
 
-def _refuse_unscored(metric: Metric, missing: int) -> None:
+def _refuse_unscored(metric: str, missing: int) -> None:
     if missing:
-        raise GlanceBenchError(f"{missing} images have no score by {metric.name!r} yet: run the suite again")
+        raise GlanceBenchError(f"{missing} images have no score by {metric!r} yet: run the suite again")
 
 
 def _board(
@@ -212,7 +214,7 @@ def _corpus_cells(
     compared = metric.reference(run.folder / folder)
     made: dict[str, dict[str, Any]] = {}
     for name, own in groups.items():
-        _refuse_unscored(metric, sum(sha not in place for sha in own["image_sha256"]))
+        _refuse_unscored(metric.name, sum(sha not in place for sha in own["image_sha256"]))
         if len(own) < 2:
             continue
         rows = features[[place[sha] for sha in own["image_sha256"]]]
@@ -251,13 +253,15 @@ def _compare(
 ) -> None:
     """Add ``against_reference`` and ``rank`` to the cells of one column."""
     others = [name for name in made if name != reference]
+    sign = 1 if better == "higher" else -1
     for name in others if reference in made else []:
         if (paired := difference(name, reference)) is not None:
             made[name]["against_reference"] = asdict(paired)
     if len(others) < 2:
         return
-    sign = 1 if better == "higher" else -1
     best = max(others, key=lambda name: sign * made[name]["value"])
+    if all(made[name]["value"] == made[best]["value"] for name in others):
+        return
     for name in others:
         paired = None if name == best else difference(name, best)
         if name == best:

@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.float64]
 
 REFERENCE_SCENES = 2048
 REFERENCE_SEED = 20_240_229
+REFERENCE_KINDS = 4 * ("object",) + 6 * ("pair",) + 2 * ("count",) + 4 * ("sign",) + ("sign+object", "poster")
 WORLD_VERSION = 1  # raise it when testbed.world can draw the same scene differently
 
 
@@ -130,7 +131,7 @@ class Frechet:
 def reference_images() -> Images:
     """The clean renders that generated images are compared with: uint8[REFERENCE_SCENES, 64, 64, 3].
 
-    Scenes of the training split, a third of them with text, as in the prompt set ``testbed``.
+    Scenes of the training split, with the kinds in the proportions of the prompt set ``testbed``.
     """
     from glance_bench.testbed.scenes import sample_scene
     from glance_bench.testbed.world import render
@@ -138,8 +139,8 @@ def reference_images() -> Images:
     images = []
     for i in range(REFERENCE_SCENES):
         rng = np.random.default_rng([REFERENCE_SEED, i])
-        kind = (("object", "pair", "count"), ("sign", "sign+object", "poster"))[i % 3 == 2][i // 3 % 3]
-        images.append(render(sample_scene(rng, kind, "train"), rng))
+        scene = sample_scene(rng, REFERENCE_KINDS[i % len(REFERENCE_KINDS)], "train")
+        images.append(render(scene, rng))
     return np.stack(images)
 
 

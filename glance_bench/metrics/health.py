@@ -21,9 +21,9 @@ class Health:
     kind: Literal["unit"] = "unit"
     recipe = "health: flags of the generate pass; non-finite latents or pixels, all-black frames"
     columns = (
-        Column("failed", "Failed", "lower", "share of images that are non-finite or black", headline=False),
+        Column("failed", "Failed", "lower", "share of images non-finite or black", headline=False),
         Column("non_finite", "Non-finite", "lower", "share of images with non-finite values", headline=False),
-        Column("black", "Black", "lower", "share of images that are black all over", headline=False),
+        Column("black", "Black", "lower", "share of images black all over", headline=False),
     )
 
     def flags(self, records: pd.DataFrame) -> pd.DataFrame:

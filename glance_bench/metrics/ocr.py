@@ -88,7 +88,7 @@ class Ocr:
     columns = (
         Column("ocr_word_accuracy", "OCR words", "higher", "share of the wanted words that OCR reads"),
         Column("ocr_exact", "OCR exact", "higher", "share of images whose whole text is read as wanted"),
-        Column("ocr_ned_similarity", "OCR edit sim.", "higher", "1 - edit distance / longer length"),
+        Column("ocr_ned_similarity", "OCR edit", "higher", "1 - edit distance / longer length"),
     )
 
     def __init__(self, read: Callable[[Images], list[list[str]]] = read_text) -> None:
