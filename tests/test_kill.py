@@ -56,7 +56,7 @@ def undisturbed(folder: Path) -> tuple[dict[str, str], dict[str, int]]:
 
 
 def kill_inside(folder: Path, name: str, after: int, delay: float) -> str:
-    """Start a run and kill it ``delay`` seconds after the ``after``-th unit of pass ``name``. How far it came."""
+    """Start a run, kill it ``delay`` seconds after unit number ``after`` of pass ``name``. How far it came."""
     trace = folder / "trace"
     trace.unlink(missing_ok=True)
     arguments = ["run", str(suite_file(folder, **SUITE)), "-o", "run", "-q"]
@@ -84,8 +84,8 @@ def killed_and_resumed(tmp_path: Path, a_pass: int, seed: int) -> None:
             folder = tmp_path / f"{name}-{attempt}"
             folder.mkdir()
             os.symlink(tmp_path / "undisturbed" / "checkpoint", folder / "checkpoint")
-            after = chance.randint(1, units[name] - 1)
-            delay = chance.uniform(0, 0.02 if name == "report" else 0.05)
+            after = chance.randint(1, units[name] - 2)
+            delay = chance.uniform(0, 0.01 if name == "report" else 0.05)
             came = kill_inside(folder, name, after, delay)
             finished = int(came.split()[1])
             hit = 1 <= finished < units[name]
