@@ -7,22 +7,21 @@ added later, its session plays the teacher too, so that there is something to co
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from .engine.generate import load_model, machine
+from .engine.generate import load_model
 from .engine.plan import TEACHER, Plan, PlannedSampler
 from .engine.trace import trace
+from .machine import hardware_key
 from .models.recorder import Recorder
 from .sealed import Damaged, digest_of, find_sealed, parquet_bytes, read_sealed, seal, slug
 from .store import Run
 from .terminal import Progress
 
-__all__ = ["hardware_key", "pending_timing", "timing_entries", "time_samplers"]
+__all__ = ["pending_timing", "timing_entries", "time_samplers"]
 
 COLUMNS = {
     "model": "string",
@@ -37,21 +36,6 @@ COLUMNS = {
     "evaluations": "int64",
 }
 COMPONENTS = ("encode", "denoise", "decode")
-
-
-def hardware_key(device: str) -> str:
-    """What an absolute latency is comparable on: processor or GPU, threads, torch."""
-    made = machine()
-    return f"{_processor()}, {made['threads']} threads, torch {made['versions']['torch']}, {device}"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def timing_entries(plan: Plan) -> list[dict[str, str]]:

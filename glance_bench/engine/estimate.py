@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..machine import threads
 from ..sealed import find_sealed
 from ..store import Run
-from .generate import threads
 from .plan import Plan, PlannedModel, Work
 
 __all__ = ["Cost", "cost_of"]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..errors import GlanceBenchError
+from ..machine import made_with, threads
 from ..models.recorder import Recorder
 from ..registry import FAMILIES
 from ..store import Run
@@ -21,9 +20,7 @@ from .embeddings import Embeddings
 from .plan import PlannedModel, Work
 from .trace import trace
 
-__all__ = ["generate", "load_model", "machine"]
-
-VERSIONS = ("torch", "diffusers", "transformers", "peft", "numpy", "pillow")
+__all__ = ["generate", "load_model"]
 
 
 def generate(run: Run, pending: Sequence[Work], progress: Progress) -> None:
@@ -47,29 +44,15 @@ def load_model(model: PlannedModel, device: str, dtype: str) -> Any:
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("OMP_NUM_THREADS", str(threads()))
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise GlanceBenchError(
+                f"{model.name}: torch {torch.__version__} finds no usable GPU; check the driver with "
+                "nvidia-smi, and that this torch was built for this GPU"
+            )
     return FAMILIES.get(model.family).load(model.path, device=device, dtype=dtype)
-
-
-def threads() -> int:
-    """How many CPU threads a run uses: OMP_NUM_THREADS, or every core it may run on."""
-    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
-
-
-def machine() -> dict[str, Any]:
-    """What can change the low bits of an image besides a unit's key: processor, threads, library versions."""
-    return {
-        "machine": platform.machine(),
-        "threads": threads(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in VERSIONS},
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "absent"
 
 
 def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Progress) -> None:
@@ -117,7 +100,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
             )
         start += len(items)
     texts = [item.prompt.text for item in work.items]
-    made = {"made_of": work.made_of, "sampler_made_of": work.sampler.made_of, "made_with": machine()}
+    made = {"made_of": work.made_of, "sampler_made_of": work.sampler.made_of, "made_with": made_with()}
     run.publish_unit(work.info, images, rows, texts, made)
 
 

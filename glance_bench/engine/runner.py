@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..machine import environment
 from ..sealed import digest_of, find_sealed, sha256_file
 from ..store import Run, read_unit
 from ..suite import Suite
@@ -46,6 +47,8 @@ def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
         for name, value in documents(plan).items():
             run.write(name, value)
         todo = survey(run, plan, progress)
+        if not todo.done:
+            run.write("env.json", environment(suite.device))
         if todo.works:
             from .generate import generate
 
@@ -70,12 +73,10 @@ def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
 def documents(plan: Plan) -> dict[str, dict[str, Any]]:
     """The JSON files that say what a run consists of."""
     from ..timing import timing_entries
-    from .generate import machine
 
     return {
         "suite.json": plan.suite.model_dump(mode="json"),
         "prompts.json": plan.prompts_document(),
-        "env.json": {"glance_bench": __version__, **machine()},
         "manifest.json": plan.manifest(timing_entries(plan)),
     }
 

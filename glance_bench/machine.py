@@ -1,0 +1,84 @@
+"""What a result was made on: processor, threads, library versions, the state of a checkout. No torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+
+__all__ = ["environment", "hardware_key", "made_with", "threads"]
+
+LIBRARIES = ("torch", "diffusers", "transformers", "peft", "numpy", "pillow")
+
+
+def threads() -> int:
+    """How many CPU threads a run uses: OMP_NUM_THREADS, or every core that it may run on."""
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
+def made_with() -> dict[str, Any]:
+    """What can change the low bits of an image besides its unit's key."""
+    return {
+        "machine": platform.machine(),
+        "threads": threads(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in LIBRARIES},
+    }
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What ``env.json`` says of the process that last worked on a run."""
+    return {
+        "glance_bench": __version__,
+        "git": _git(),
+        "platform": platform.platform(),
+        "hardware": hardware_key(device),
+        **made_with(),
+    }
+
+
+def hardware_key(device: str) -> str:
+    """What an absolute latency is comparable on. ``device`` is "cpu", or "cuda" for the first visible GPU."""
+    from .profiles import find_gpus
+
+    runs_on = _processor() if device == "cpu" else "; ".join(map(str, find_gpus()[:1])) or "no GPU"
+    return f"{runs_on}, {threads()} threads, torch {_version('torch')}"
+
+
+@cache
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@cache
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _git() -> str | None:
+    """The commit of a source checkout, with "+" when files differ from it; None for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return None
+    commit = _ask(root, "rev-parse", "HEAD")
+    return f"{commit}+" if commit and _ask(root, "status", "--porcelain") else commit
+
+
+def _ask(root: Path, *question: str) -> str | None:
+    answer = subprocess.run(["git", "-C", str(root), *question], capture_output=True, text=True)
+    return answer.stdout.strip() if answer.returncode == 0 else None
