@@ -3,7 +3,8 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,20 @@ from scipy.linalg import sqrtm
 from glance_bench.errors import GlanceBenchError
 from glance_bench.metrics.base import CorpusMetric, SampleMetric, UnitMetric
 from glance_bench.metrics.clip import ClipScore
-from glance_bench.metrics.frechet import Frechet, Moments, frechet_distance, reference_images
+from glance_bench.metrics.frechet import REFERENCE_KINDS, Frechet, Moments, frechet_distance, reference_images
 from glance_bench.metrics.health import Health
 from glance_bench.metrics.ocr import Ocr, levenshtein, normalise, read_text
 from glance_bench.metrics.openclip import OpenClip
 from glance_bench.metrics.truth import Truth
+from glance_bench.prompts import Prompt
+from glance_bench.prompts.testbed import load
 from glance_bench.registry import METRICS
 from glance_bench.testbed.scenes import KINDS, sample_scene
 from glance_bench.testbed.world import render
 
 
-@dataclass(frozen=True)
-class Prompt:
-    id: str
-    text: str
-    wanted_text: tuple[str, ...] = ()
-    category: str = "x"
-    meta: dict[str, Any] = field(default_factory=dict)
+def prompt(id: str, text: str, wanted: tuple[str, ...] = (), meta: Mapping[str, Any] | None = None) -> Prompt:
+    return Prompt(id, text, "x", wanted, meta or {})
 
 
 BLANK = np.zeros((64, 64, 3), np.uint8)
@@ -73,7 +71,7 @@ def test_metrics_have_the_shape_of_their_kind() -> None:
 def test_truth_counts_the_attributes_that_hold() -> None:
     rng = np.random.default_rng(5)
     scenes = [sample_scene(rng, kind) for kind in KINDS]
-    prompts = [Prompt(str(i), "", meta={"scene": scene.to_json()}) for i, scene in enumerate(scenes)]
+    prompts = [prompt(str(i), "", meta={"scene": scene.to_json()}) for i, scene in enumerate(scenes)]
     rows = Truth().score(np.stack([render(scene, rng) for scene in scenes]), prompts)
     assert [row["truth"] for row in rows] == [1.0] * len(scenes)
     assert all(row["truth_all"] == 1.0 and row["truth_missing"] == "" for row in rows)
@@ -81,13 +79,13 @@ def test_truth_counts_the_attributes_that_hold() -> None:
 
 def test_truth_of_a_black_image_is_low_and_says_what_is_missing() -> None:
     scene = sample_scene(np.random.default_rng(1), "object")
-    row = Truth().score(BLANK[None], [Prompt("p", "", meta={"scene": scene.to_json()})])[0]
+    row = Truth().score(BLANK[None], [prompt("p", "", meta={"scene": scene.to_json()})])[0]
     assert row["truth"] < 0.5 and row["truth_all"] == 0.0
     assert "colour" in str(row["truth_missing"])
 
 
 def test_truth_leaves_prompts_without_a_scene_alone() -> None:
-    assert Truth().score(BLANK[None], [Prompt("p", "a free prompt")]) == [{}]
+    assert Truth().score(BLANK[None], [prompt("p", "a free prompt")]) == [{}]
 
 
 # OCR
@@ -119,7 +117,7 @@ def test_levenshtein() -> None:
 
 def scored(wanted: tuple[str, ...], lines: list[str]) -> dict[str, Any]:
     metric = Ocr(read=lambda images: [lines for _ in images])
-    return dict(metric.score(BLANK[None], [Prompt("p", "t", wanted)])[0])
+    return dict(metric.score(BLANK[None], [prompt("p", "t", wanted)])[0])
 
 
 def test_ocr_formulas() -> None:
@@ -141,7 +139,7 @@ def test_ocr_reads_only_prompts_with_text() -> None:
         seen.append(len(images))
         return [["OPEN"]] * len(images)
 
-    prompts = [Prompt("a", "t"), Prompt("b", "t", ("OPEN",)), Prompt("c", "t", ("?!",))]
+    prompts = [prompt("a", "t"), prompt("b", "t", ("OPEN",)), prompt("c", "t", ("?!",))]
     rows = Ocr(read=read).score(np.stack([BLANK] * 3), prompts)
     assert seen == [1] and rows[0] == rows[2] == {} and rows[1]["ocr_exact"] == 1.0
     assert Ocr(read=read).score(BLANK[None], prompts[:1]) == [{}] and seen == [1]
@@ -192,8 +190,8 @@ def noise() -> np.ndarray:
 
 
 def test_clip_is_a_raw_cosine_and_flags_what_it_cut(tiny_clip: OpenClip, noise: np.ndarray) -> None:
-    prompts = [Prompt("a", "a red cross"), Prompt("b", "one two three four five six seven eight nine ten")]
-    prompts.append(Prompt("c", prompts[1].text + " eleven"))
+    prompts = [prompt("a", "a red cross"), prompt("b", "one two three four five six seven eight nine ten")]
+    prompts.append(prompt("c", prompts[1].text + " eleven"))
     metric = ClipScore(tiny_clip)
     rows = metric.score(noise[:3], prompts)
     image, (text, _) = tiny_clip.encode_images(noise[:1])[0], tiny_clip.encode_texts(["a red cross"])
@@ -205,7 +203,7 @@ def test_clip_is_a_raw_cosine_and_flags_what_it_cut(tiny_clip: OpenClip, noise: 
 
 
 def test_clip_scores_do_not_depend_on_the_batch(tiny_clip: OpenClip, noise: np.ndarray) -> None:
-    prompts = [Prompt(str(i), f"prompt {i % 5}") for i in range(len(noise))]
+    prompts = [prompt(str(i), f"prompt {i % 5}") for i in range(len(noise))]
     whole = ClipScore(tiny_clip).score(noise, prompts)
     for start in (0, 33, 64):
         part = ClipScore(tiny_clip).score(noise[start : start + 6], prompts[start : start + 6])
@@ -265,3 +263,11 @@ def test_reference_images_are_deterministic(monkeypatch: pytest.MonkeyPatch) -> 
     first, second = reference_images(), reference_images()
     assert first.shape == (12, 64, 64, 3) and (first == second).all()
     assert len(np.unique(first.reshape(12, -1), axis=0)) == 12
+
+
+def test_reference_has_the_kinds_of_the_prompt_set_in_its_proportions() -> None:
+    wanted = Counter(prompt.meta["scene"]["kind"] for prompt in load(180).prompts)
+    reference = Counter(REFERENCE_KINDS)
+    assert {kind: n / 180 for kind, n in wanted.items()} == {
+        kind: pytest.approx(n / len(REFERENCE_KINDS)) for kind, n in reference.items()
+    }

@@ -33,11 +33,11 @@ class _Leaderboard:
         from rich.text import Text
 
         for board in self._results["boards"]:
-            for spread in (True, False):
+            for spread, gap in ((True, 2), (True, 1), (False, 2), (False, 1)):
                 heading, rows = _board(self._results, board, spread)
-                if sum(_widths(rows)) + 2 * len(rows[0]) - 2 <= options.max_width:
+                if sum(_widths(rows)) + gap * (len(rows[0]) - 1) <= options.max_width:
                     break
-            made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+            made = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
             for i, (name, count) in enumerate(zip(rows[0], rows[1], strict=True)):
                 title = Text(name).append(f"\n{count}", style="dim")
                 made.add_column(title, justify="left" if i == 0 else "right", no_wrap=True)
@@ -109,7 +109,7 @@ def _board(
 def _columns(results: Mapping[str, Any], board: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The first headline column of each metric, and the failure rate when something failed."""
     chosen = []
-    metrics = set()
+    metrics: set[str] = set()
     for column in results["columns"]:
         name = column["name"]
         present = [row["cells"][name] for row in board["samplers"] if name in row["cells"]]

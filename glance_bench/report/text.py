@@ -39,7 +39,7 @@ def times(value: float | None) -> str:
 
 
 def visible(text: str) -> str:
-    """``text`` with control characters, direction marks and lone surrogates spelt out, so that it cannot act.
+    """``text`` with control characters, direction marks, line separators and lone surrogates spelt out.
 
     New lines and tabs become spaces. Everything else stays, whatever the script.
     """
@@ -47,7 +47,7 @@ def visible(text: str) -> str:
         " "
         if c in "\n\r\t"
         else c.encode("unicode_escape").decode()
-        if unicodedata.category(c) in ("Cc", "Cs") or c in _BIDI
+        if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in _BIDI
         else c
         for c in text
     )
