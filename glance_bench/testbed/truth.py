@@ -43,7 +43,9 @@ def _hue(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     red, green, blue = np.moveaxis(rgb, -1, 0)
     safe = np.maximum(chroma, 1e-9)
     hue = np.where(
-        high == red, (green - blue) / safe, np.where(high == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
+        high == red,
+        (green - blue) / safe,
+        np.where(high == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
     return chroma, (hue / 6) % 1
 
@@ -99,7 +101,9 @@ def find_background(image: np.ndarray) -> str:
 
     def distance(name: str) -> float:
         ends = (SKY[0], GROUND[name]) if name in LANDSCAPES else GRADIENT_ENDS[name]
-        return sum(float(np.abs(seen - np.asarray(end)).sum()) for seen, end in zip((top, bottom), ends, strict=True))
+        return sum(
+            float(np.abs(seen - np.asarray(end)).sum()) for seen, end in zip((top, bottom), ends, strict=True)
+        )
 
     return min(BACKGROUNDS, key=distance)
 
@@ -140,7 +144,9 @@ def check(scene: Scene, image: np.ndarray) -> dict[str, bool]:
     found = find_objects(image)
     if scene.background in PAPERS:
         tone = np.median(image.reshape(-1, 3).astype(float), 0)
-        verdict["paper"] = scene.background == min(PAPERS, key=lambda name: float(np.abs(tone - PAPER[name]).sum()))
+        verdict["paper"] = scene.background == min(
+            PAPERS, key=lambda name: float(np.abs(tone - PAPER[name]).sum())
+        )
     else:
         verdict["background"] = find_background(image) == scene.background
     if scene.kind.startswith("sign"):

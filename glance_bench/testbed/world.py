@@ -30,7 +30,12 @@ GRADIENT_ENDS = {  # top and bottom; all of low chroma, so that objects stand ou
     "sky": ((178, 204, 232), (226, 238, 250)),
 }
 SKY = ((206, 220, 236), (232, 238, 244))
-GROUND = {"hills": (132, 160, 118), "sea": (108, 138, 158), "desert": (206, 184, 140), "snow": (250, 252, 254)}
+GROUND = {
+    "hills": (132, 160, 118),
+    "sea": (108, 138, 158),
+    "desert": (206, 184, 140),
+    "snow": (250, 252, 254),
+}
 PAPER = {"white": (250, 250, 250), "yellowish": (246, 236, 200), "bluish": (212, 226, 246)}
 
 
@@ -101,7 +106,9 @@ def _paint(canvas: np.ndarray, thing: Thing, x: float, y: float) -> None:
     window += cover[..., None] * (np.asarray(COLOURS[thing.colour], float) - window)
 
 
-def _lines(canvas: np.ndarray, words: tuple[str, ...], font: int, left: int, top: int, pitch: int) -> np.ndarray:
+def _lines(
+    canvas: np.ndarray, words: tuple[str, ...], font: int, left: int, top: int, pitch: int
+) -> np.ndarray:
     image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     for row, word in enumerate(words):

@@ -10,20 +10,26 @@ from pathlib import Path
 
 import platformdirs
 
-PARTS = ("vae", "qwen-vae", "t5", "clip-text", "qwen-text", "flux", "qwen")
+PARTS = ("vae", "qwen-vae", "t5", "clip-text", "qwen-text", "flux", "qwen", "clip")
 
 
 def work_folder() -> Path:
     """Where training keeps its own checkpoints and latents: GLANCE_BENCH_CACHE or the user's cache folder."""
-    return Path(os.environ.get("GLANCE_BENCH_CACHE") or platformdirs.user_cache_dir("glance-bench")) / "training"
+    return (
+        Path(os.environ.get("GLANCE_BENCH_CACHE") or platformdirs.user_cache_dir("glance-bench")) / "training"
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m glance_bench.testbed.train", description=__doc__)
     parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--images", type=int, help="images in all, over every resume (default: the part's own plan)")
+    parser.add_argument(
+        "--images", type=int, help="images in all, over every resume (default: the part's own plan)"
+    )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's own choice)")
-    parser.add_argument("--work", type=Path, default=work_folder(), help="training state (default: %(default)s)")
+    parser.add_argument(
+        "--work", type=Path, default=work_folder(), help="training state (default: %(default)s)"
+    )
     options = parser.parse_args()
 
     import torch

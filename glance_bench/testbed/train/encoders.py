@@ -49,7 +49,16 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _WHOLE = {"kind": len(KINDS), "background": len(BACKGROUNDS) + len(PAPERS), "relation": 5, "count": 3}
 _WHOLE |= {f"{key}{n}": size for n in (1, 2) for key, size in (("colour", 7), ("shape", 6), ("size", 3))}
 _WHOLE |= {f"letter{column}": 27 for column in range(5)}
-_PART = {"colour": 6, "shape": 5, "size": 3, "place": len(PLACES), "letter": 26, "column": 5, "row": 4, "length": 6}
+_PART = {
+    "colour": 6,
+    "shape": 5,
+    "size": 3,
+    "place": len(PLACES),
+    "letter": 26,
+    "column": 5,
+    "row": 4,
+    "length": 6,
+}
 FIELDS = _WHOLE | _PART
 
 
@@ -188,7 +197,12 @@ def t5_loss(part: TextPart, scenes: list[tuple[Scene, str]]) -> Tensor:
     """Every token of the padded sequence tells the scene: FLUX's transformer attends to the padding too."""
     texts = [text for _, text in scenes]
     batch = part.tokenizer(
-        texts, padding="max_length", max_length=T5_LENGTH, truncation=True, return_offsets_mapping=True, return_tensors="pt"
+        texts,
+        padding="max_length",
+        max_length=T5_LENGTH,
+        truncation=True,
+        return_offsets_mapping=True,
+        return_tensors="pt",
     )
     hidden = part.parser.encoder(batch.input_ids)[0]
     summary = torch.ones_like(batch.input_ids, dtype=torch.bool)
@@ -215,7 +229,9 @@ def clip() -> TextPart:
 def clip_loss(part: TextPart, scenes: list[tuple[Scene, str]]) -> Tensor:
     """The pooled output, which modulates FLUX's blocks, tells the scene."""
     texts = [text for _, text in scenes]
-    ids = part.tokenizer(texts, padding="longest", max_length=77, truncation=True, return_tensors="pt").input_ids
+    ids = part.tokenizer(
+        texts, padding="longest", max_length=77, truncation=True, return_tensors="pt"
+    ).input_ids
     pooled = part.parser.encoder(ids).pooler_output
     wanted = [whole(scene) for scene, _ in scenes]
     return part.parser.loss(pooled, {field: torch.tensor([one[field] for one in wanted]) for field in _WHOLE})
@@ -225,7 +241,9 @@ def clip_loss(part: TextPart, scenes: list[tuple[Scene, str]]) -> Tensor:
 def qwen_template() -> str:
     """The prompt template of the real pipeline, with its `{}`."""
     blank = QwenImagePipeline.__new__(QwenImagePipeline)
-    QwenImagePipeline.__init__(blank, scheduler=None, vae=None, text_encoder=None, tokenizer=None, transformer=None)
+    QwenImagePipeline.__init__(
+        blank, scheduler=None, vae=None, text_encoder=None, tokenizer=None, transformer=None
+    )
     return blank.prompt_template_encode
 
 

@@ -54,7 +54,9 @@ def scenes_of(kind: str, seed: int) -> list[Scene]:
     return [sample_scene(rng, kind) for _ in range(PER_KIND[kind])]
 
 
-def load(encode: Callable[[Tensor], Tensor], folder: Path, log: Callable[[str], None], seed: int = 11) -> Latents:
+def load(
+    encode: Callable[[Tensor], Tensor], folder: Path, log: Callable[[str], None], seed: int = 11
+) -> Latents:
     """The latents under `folder`, encoded first if they are not there.
 
     encode: images float32[N, 3, 64, 64] in -1..1 -> latents float32[N, 16, 16, 16].
@@ -85,4 +87,3 @@ def captions_of(scenes: list[Scene], empty: str, dropout: float, generator: torc
     """A random caption of each scene, replaced by `empty` with probability `dropout`."""
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     return [empty if rng.random() < dropout else caption(scene, rng) for scene in scenes]
-

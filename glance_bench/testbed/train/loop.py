@@ -37,8 +37,10 @@ class Plan:
 def _is_hidden_matrix(name: str, tensor: Tensor) -> bool:
     """Matrices between hidden activations: what Muon is for. Modulations, embeddings and heads stay with AdamW."""
     outer = ("embed", "embedder", "norm", "mod.", "proj_out", "x_embed", "context_", "img_in", "txt_in")
-    return tensor.ndim == 2 and "transformer_blocks" in name and not any(
-        part in name for part in outer if not (part == "proj_out" and "single" in name)
+    return (
+        tensor.ndim == 2
+        and "transformer_blocks" in name
+        and not any(part in name for part in outer if not (part == "proj_out" and "single" in name))
     )
 
 
@@ -53,7 +55,9 @@ def optimizers(module: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
     ]
     if hidden:
         made.append(
-            torch.optim.Muon(hidden, lr=plan.muon, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+            torch.optim.Muon(
+                hidden, lr=plan.muon, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+            )
         )
     return made
 
@@ -113,7 +117,9 @@ class Trainer:
         """How much of the plan is done, 0..1."""
         return self.step * self.plan.batch / self.plan.images
 
-    def run(self, loss: Callable[[nn.Module, int, torch.Generator], Tensor], log: Callable[[str], None]) -> nn.Module:
+    def run(
+        self, loss: Callable[[nn.Module, int, torch.Generator], Tensor], log: Callable[[str], None]
+    ) -> nn.Module:
         """Train to the end of the plan and return the EMA weights. `loss` gives a scalar for one batch."""
         plan = self.plan
         peaks = [plan.rate, plan.muon][: len(self.optimizers)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from glance_bench.testbed.train import encoders, latents, transformers, vae
+from glance_bench.testbed.train import clip, encoders, export, latents, transformers, vae
 from glance_bench.testbed.train.loop import Plan, Trainer, trained
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -23,7 +23,9 @@ def train_vae(work: Path, images: int | None, log: Log) -> None:
     plan = Plan(images=images or 24_000, batch=16, rate=2e-3, ema=100, decay=0.4, seed=1)
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
-        batch = vae.batch_of_images(plan.batch, 1_000_000 + step).contiguous(memory_format=torch.channels_last)
+        batch = vae.batch_of_images(plan.batch, 1_000_000 + step).contiguous(
+            memory_format=torch.channels_last
+        )
         return vae.reconstruction_loss(module, batch, generator)
 
     Trainer(model, plan, work / "vae").run(loss, log)
@@ -124,6 +126,7 @@ def train_flux(work: Path, images: int | None, log: Log) -> None:
     student.load_state_dict(teacher.state_dict())
     short = Plan(images=int(total * DISTILLED), batch=32, rate=4e-4, muon=6e-4, ema=100, decay=0.5, seed=5)
     Trainer(student, short, work / "flux").run(distil, lambda line: log(f"distillation {line}"))
+    export.export_flux(work, data, CHECKPOINTS / "testbed-flux")
 
 
 def train_qwen(work: Path, images: int | None, log: Log) -> None:
@@ -140,6 +143,19 @@ def train_qwen(work: Path, images: int | None, log: Log) -> None:
         return transformers.flow_loss(module, latents.pack((raw - mean) / std), states, None, generator)
 
     trainer.run(loss, log)
+    export.export_qwen(work, data, CHECKPOINTS / "testbed-qwen")
+
+
+def train_clip(work: Path, images: int | None, log: Log) -> None:
+    """testbed-clip."""
+    torch.manual_seed(7)
+    plan = Plan(images=images or 100_000, batch=128, rate=1.5e-3, ema=50, decay=0.5, warmup=50, seed=7)
+
+    def loss(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
+        return clip.contrastive_loss(module, plan.batch, 7_000_000 + step)
+
+    Trainer(clip.model(), plan, work / "clip").run(loss, log)
+    export.export_clip(work, CHECKPOINTS / "testbed-clip")
 
 
 PARTS: dict[str, Callable[[Path, int | None, Log], None]] = {
@@ -150,4 +166,5 @@ PARTS: dict[str, Callable[[Path, int | None, Log], None]] = {
     "qwen-text": partial(train_encoder, "qwen-text"),
     "flux": train_flux,
     "qwen": train_qwen,
+    "clip": train_clip,
 }

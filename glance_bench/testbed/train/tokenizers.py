@@ -52,7 +52,9 @@ def t5_tokenizer(max_length: int) -> T5Tokenizer:
     return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=max_length)
 
 
-def _learn_merges(lines: list[str], pre_tokenizer: pre_tokenizers.PreTokenizer, suffix: str) -> list[tuple[str, str]]:
+def _learn_merges(
+    lines: list[str], pre_tokenizer: pre_tokenizers.PreTokenizer, suffix: str
+) -> list[tuple[str, str]]:
     """Byte-pair merges that make every word of `lines` one token."""
     ending = {"end_of_word_suffix": suffix} if suffix else {}
     tokenizer = Tokenizer(models.BPE(**ending))
@@ -65,7 +67,9 @@ def _learn_merges(lines: list[str], pre_tokenizer: pre_tokenizers.PreTokenizer, 
 
 def clip_tokenizer() -> CLIPTokenizer:
     """CLIP's lower-casing BPE over bytes, as large as the world needs."""
-    merges = _learn_merges(_corpus(), pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), ByteLevel(False)]), "</w>")
+    merges = _learn_merges(
+        _corpus(), pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), ByteLevel(False)]), "</w>"
+    )
     alphabet = sorted(ByteLevel.alphabet())
     tokens = [*alphabet, *(letter + "</w>" for letter in alphabet), *("".join(merge) for merge in merges)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]

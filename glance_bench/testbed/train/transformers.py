@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from diffusers import FluxTransformer2DModel, QwenImageTransformer2DModel
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from glance_bench.testbed.train import encoders
 
@@ -73,7 +73,9 @@ class FluxText:
         long = self.t5.tokenizer(
             texts, padding="max_length", max_length=encoders.T5_LENGTH, truncation=True, return_tensors="pt"
         )
-        short = self.clip.tokenizer(texts, padding="longest", max_length=77, truncation=True, return_tensors="pt")
+        short = self.clip.tokenizer(
+            texts, padding="longest", max_length=77, truncation=True, return_tensors="pt"
+        )
         return {
             "encoder_hidden_states": self.t5.parser.encoder(long.input_ids)[0],
             "pooled_projections": self.clip.parser.encoder(short.input_ids).pooler_output,
@@ -99,7 +101,9 @@ class QwenText:
         return {"encoder_hidden_states": states * mask[..., None], "encoder_hidden_states_mask": mask}
 
 
-def predict(model: nn.Module, x: Tensor, sigma: Tensor, text: dict[str, Tensor], guidance: Tensor | None) -> Tensor:
+def predict(
+    model: nn.Module, x: Tensor, sigma: Tensor, text: dict[str, Tensor], guidance: Tensor | None
+) -> Tensor:
     """Velocity float32[N, 64, 64] of packed latents x at sigma float32[N]; guidance float32[N] for FLUX alone."""
     with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
         if guidance is None:
@@ -111,7 +115,13 @@ def predict(model: nn.Module, x: Tensor, sigma: Tensor, text: dict[str, Tensor],
             ids[:, 2] = torch.arange(SIDE).repeat(SIDE)
             none = torch.zeros(text["encoder_hidden_states"].shape[1], 3)
             out = model(
-                hidden_states=x, timestep=sigma, guidance=guidance, img_ids=ids, txt_ids=none, return_dict=False, **text
+                hidden_states=x,
+                timestep=sigma,
+                guidance=guidance,
+                img_ids=ids,
+                txt_ids=none,
+                return_dict=False,
+                **text,
             )[0]
     return out.float()
 
