@@ -76,7 +76,7 @@ def data_of(page: Page) -> dict:
 
 def test_says_in_words_what_was_run(page: Page) -> None:
     text = " ".join(" ".join(page.words).split())
-    assert "5 samplers on testbed-flux and testbed-qwen, 12 prompts of testbed each" in text
+    assert f"{len(SAMPLERS)} samplers on testbed-flux and testbed-qwen, 12 prompts of testbed each" in text
     assert "of which 4 ask for text" in text and "TESTBED." in text
     assert "testbed-flux, uniform-4: 1 of 12 images non-finite or black." in text
     assert "fd[fake]: pixel moments; renders" in text  # the recipes

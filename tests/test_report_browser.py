@@ -80,7 +80,7 @@ def test_images_load_and_stay_sharp(opened: Opened) -> None:
 def test_headings_sort_and_restore(opened: Opened) -> None:
     head = opened.page.locator(".leaderboard").first.get_by_role("button", name="NFE")
     head.click()
-    assert names(opened) == ["uniform-4", "native-10", "uniform-10", "slowfast-10-base", "teacher-50"]
+    assert names(opened) == ["uniform-4", "uniform-8", "native-10", "uniform-10", "slowfast-10-base", "teacher-50"]
     cell = opened.page.locator(".leaderboard th[aria-sort=ascending]")
     assert cell.count() == 1
     head.click()
@@ -93,12 +93,12 @@ def test_headings_sort_and_restore(opened: Opened) -> None:
 
 
 def test_a_cell_opens_its_images_worst_first(opened: Opened) -> None:
-    cell = "button.open[data-column='ocr_word_accuracy'][data-sampler='3'][data-board='1']"
+    cell = "button.open[data-column='ocr_word_accuracy'][data-sampler='4'][data-board='1']"
     opened.page.locator(cell).click()
     assert opened.page.locator("#board").input_value() == "1"
     assert (opened.page.locator("#column").input_value(), opened.page.locator("#sampler").input_value()) == (
         "ocr_word_accuracy",
-        "3",
+        "4",
     )
     assert opened.page.locator("#gallery .row").count() == 10  # the prompts with text
     chosen = opened.page.locator("#gallery .row").first.locator(".tile.chosen figcaption")
@@ -122,8 +122,8 @@ def test_filters_and_pages(opened: Opened) -> None:
     expect(page.locator("#gallery .row")).to_have_count(24)
     page.locator("#board").select_option("1")
     page.locator("#order").select_option("drop")
-    page.locator("#sampler").select_option("3")
-    worst = page.locator("#gallery .row").first.locator(".tile").nth(3)
+    page.locator("#sampler").select_option("4")
+    worst = page.locator("#gallery .row").first.locator(".tile").nth(4)
     assert worst.locator(".down").count() > 0
 
 

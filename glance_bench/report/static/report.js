@@ -247,5 +247,6 @@
   });
 
   draw();
-  if (linked) byId("images").scrollIntoView();
+  const target = linked ? byId("images") : document.getElementById(location.hash.slice(1));
+  if (target) target.scrollIntoView();
 })();
