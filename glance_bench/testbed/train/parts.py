@@ -149,7 +149,7 @@ def train_qwen(work: Path, images: int | None, log: Log) -> None:
 def train_clip(work: Path, images: int | None, log: Log) -> None:
     """testbed-clip."""
     torch.manual_seed(7)
-    plan = Plan(images=images or 100_000, batch=128, rate=1.5e-3, ema=50, decay=0.5, warmup=50, seed=7)
+    plan = Plan(images=images or 100_000, batch=96, rate=2e-3, ema=50, decay=0.5, warmup=50, seed=7)
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
         return clip.contrastive_loss(module, plan.batch, 7_000_000 + step)
