@@ -46,14 +46,15 @@ def away_from_the_checkout(installed: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(installed), "HF_HUB_OFFLINE": "1"}
 
 
-def test_wheel_carries_suites_cards_and_licence(wheel):
+def test_wheel_carries_the_package_suites_cards_and_licence(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {"glance_bench/py.typed", "glance_bench/cli.py"}
-    for kind in ("suites", "baselines"):
-        files = [p for p in (ROOT / kind).rglob("*") if p.suffix in {".yaml", ".json"}]
-        assert files, f"{kind}/ is empty"
-        wanted |= {f"glance_bench/_data/{p.relative_to(ROOT)}" for p in files}
+    package = [p for p in (ROOT / "glance_bench").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    data = [p for kind in ("suites", "baselines") for p in (ROOT / kind).rglob("*") if p.is_file()]
+    wanted = {p.relative_to(ROOT).as_posix() for p in package}
+    wanted |= {f"glance_bench/_data/{p.relative_to(ROOT).as_posix()}" for p in data}
     assert wanted - names == set()
+    assert "glance_bench/_data/suites/quickstart.yaml" in names
+    assert "glance_bench/_data/baselines/teacher-50.yaml" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
