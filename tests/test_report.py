@@ -66,34 +66,34 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def page(run: Run) -> Page:
+def parsed(run: Run) -> Page:
     return built(run)
 
 
-def data_of(page: Page) -> dict:
-    return json.loads(page.scripts[0])
+def data_of(parsed: Page) -> dict:
+    return json.loads(parsed.scripts[0])
 
 
-def test_says_in_words_what_was_run(page: Page) -> None:
-    text = " ".join(" ".join(page.words).split())
+def test_says_in_words_what_was_run(parsed: Page) -> None:
+    text = " ".join(" ".join(parsed.words).split())
     assert f"{len(SAMPLERS)} samplers on testbed-flux and testbed-qwen, 12 prompts of testbed each" in text
     assert "of which 4 ask for text" in text and "TESTBED." in text
     assert "testbed-flux, uniform-4: 1 of 12 images non-finite or black." in text
     assert "fd[fake]: pixel moments; renders" in text  # the recipes
 
 
-def test_every_cell_of_the_leaderboard_is_there_and_opens(page: Page, run: Run) -> None:
-    cells = [a for tag, a in page.tags if tag == "button" and a.get("class") == "open"]
+def test_every_cell_of_the_leaderboard_is_there_and_opens(parsed: Page, run: Run) -> None:
+    cells = [a for tag, a in parsed.tags if tag == "button" and a.get("class") == "open"]
     boards = results.build(run, METRICS)["boards"]
     hidden = {"non_finite", "black", "clip_truncated[fake]"}
     shown = set(boards[0]["samplers"][0]["cells"]) - hidden
     assert len(cells) == len(boards) * len(SAMPLERS) * len(shown)
     assert {a["data-column"] for a in cells} == shown
-    assert sum(a.get("class") == "plot" for _, a in page.tags) == 8  # four metrics, two boards
+    assert sum(a.get("class") == "plot" for _, a in parsed.tags) == 8  # four metrics, two boards
 
 
-def test_gallery_pairs_every_sampler_at_the_same_noise(page: Page, run: Run) -> None:
-    data = data_of(page)
+def test_gallery_pairs_every_sampler_at_the_same_noise(parsed: Page, run: Run) -> None:
+    data = data_of(parsed)
     for board in data["boards"]:
         assert board["samplers"] == list(SAMPLERS) and board["reference"] == 0
         assert len(board["rows"]) == 12
@@ -110,9 +110,9 @@ def test_gallery_pairs_every_sampler_at_the_same_noise(page: Page, run: Run) -> 
     assert len(with_text) == 4 and all(image[2][read] for row in with_text for image in row[3])
 
 
-def test_images_are_linked_and_nothing_is_fetched(page: Page, run: Run) -> None:
+def test_images_are_linked_and_nothing_is_fetched(parsed: Page, run: Run) -> None:
     assert sorted(path.name for path in (run.folder / "report").iterdir()) == ["index.html"]
-    for tag, attributes in page.tags:
+    for tag, attributes in parsed.tags:
         assert tag not in ("img", "iframe", "object", "embed", "base", "link")
         for name, value in attributes.items():
             assert not name.startswith("on")
@@ -123,14 +123,14 @@ def test_images_are_linked_and_nothing_is_fetched(page: Page, run: Run) -> None:
     assert "https:" not in text and "data:image" not in text
 
 
-def test_the_policy_lets_only_this_script_run(page: Page) -> None:
-    (policy,) = (a["content"] for t, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+def test_the_policy_lets_only_this_script_run(parsed: Page) -> None:
+    (policy,) = (a["content"] for t, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy and "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
     assert len(re.findall(r"'sha256-[A-Za-z0-9+/]{43}='", policy)) == 2
-    assert not [a for _, a in page.tags if "style" in a]  # the policy would drop it
+    assert not [a for _, a in parsed.tags if "style" in a]  # the policy would drop it
 
 
-def test_the_same_run_gives_the_same_bytes_wherever_it_lies(run: Run, page: Page, tmp_path: Path) -> None:
+def test_the_same_run_gives_the_same_bytes_wherever_it_lies(run: Run, parsed: Page, tmp_path: Path) -> None:
     first = (run.folder / "report" / "index.html").read_bytes()
     copy = tmp_path / "elsewhere" / "run"
     shutil.copytree(run.folder, copy)
@@ -140,7 +140,7 @@ def test_the_same_run_gives_the_same_bytes_wherever_it_lies(run: Run, page: Page
     assert str(run.folder).encode() not in first
 
 
-def test_results_read_back_from_their_file_give_the_same_page(run: Run, page: Page, tmp_path: Path) -> None:
+def test_results_read_back_from_their_file_give_the_same_page(run: Run, parsed: Page, tmp_path: Path) -> None:
     run.write("results.json", results.build(run, METRICS))
     stored = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
     out = run.folder / "again"
