@@ -87,19 +87,25 @@ def read_unit(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
         digest = document.pop("digest")
+        names = [file["file"] for file in [*document["images"], document["records"]]]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise Damaged(path, f"is not a unit record ({error})") from error
     if digest != digest_of(document):
         raise Damaged(path, "was altered: its content does not match its own digest")
-    for file in [*document["images"], document["records"]]:
-        if Path(file["file"]).name != file["file"]:
-            raise Damaged(path, f"names a file outside the unit: {file['file']!r}")
+    for name in names:
+        if Path(name).name != name:
+            raise Damaged(path, f"names a file outside the unit: {name!r}")
     return dict(document)
 
 
 def content_key(unit: Mapping[str, Any]) -> str:
     """What the scores of a unit depend on: its images and their prompts, as 16 hex digits."""
     return digest_of([[i["sha256"], i["prompt_id"], i["text_sha256"]] for i in unit["images"]])[:16]
+
+
+def _file(name: str, data: bytes) -> dict[str, Any]:
+    """How a unit's record lists a file."""
+    return {"file": name, "sha256": sha256_bytes(data), "bytes": len(data)}
 
 
 class Run:
@@ -149,7 +155,7 @@ class Run:
     def records(self) -> pd.DataFrame:
         """One row an image, columns RECORD_COLUMNS; ``image`` is relative to the run folder.
 
-        ``evaluations`` counts the transformer's forward passes for that image. Raises Damaged for a bad file.
+        ``evaluations`` counts the transformer's passes for that image. Raises Damaged for a bad file.
         """
         frames = [self._frame(self.folder / unit.folder / "unit.parquet") for unit in self.units()]
         return self._concatenate(frames, list(RECORD_COLUMNS))
@@ -252,26 +258,6 @@ class Run:
         wrong += [Damaged(place / name, "is not part of this unit", foreign=True) for name in sorted(present)]
         return wrong
 
-    def verify(self) -> list[Damaged]:
-        """Hash everything the manifest names again: units, scores, features, timing, embeddings, results."""
-        wrong: list[Damaged] = []
-        for unit in self.units():
-            damage = self.check_unit(unit.folder, unit.key, deep=True)
-            wrong += [Damaged(self.folder / unit.folder, "was never made")] if damage is None else damage
-        for room, suffix in [
-            ("scores", "parquet"),
-            ("features", "npz"),
-            ("timing", "parquet"),
-            ("embeddings", "safetensors"),
-        ]:
-            for folder in sorted((self.folder / room).glob("*")):
-                for path in find_sealed(folder, suffix).values():
-                    try:
-                        read_sealed(path)
-                    except Damaged as damage:
-                        wrong.append(damage)
-        return wrong
-
     def quarantine(self, damage: Damaged) -> None:
         """Move a damaged or foreign file to ``quarantine/`` and log where it lay and why. Absent: nothing."""
         if not damage.path.exists() and not damage.path.is_symlink():
@@ -279,7 +265,7 @@ class Run:
         room = self.folder / "quarantine"
         room.mkdir(parents=True, exist_ok=True)
         number = sum(1 for _ in room.iterdir())
-        target = room / f"{number:04d}-{damage.path.name}"
+        target = room / f"{number:04d}-{damage.path.name[-200:]}"
         damage.path.rename(target)
         entry = {"file": target.name, "from": str(damage.path.relative_to(self.folder)), "why": damage.what}
         with (room / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -312,13 +298,11 @@ class Run:
 
     def _sweep(self) -> None:
         """Remove the temporary files and folders of runs that were killed."""
-        for root, folders, files in os.walk(self.folder):
-            for name in [n for n in folders if n.startswith(".tmp-")]:
-                shutil.rmtree(Path(root) / name)
-                folders.remove(name)
-            for name in files:
-                if name.startswith(".tmp-"):
-                    (Path(root) / name).unlink()
+        for path in list(self.folder.rglob(".tmp-*")):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def publish_unit(
         self,
@@ -334,30 +318,23 @@ class Run:
         quarantine first. ``made`` (JSON) is stored in ``unit.json`` beside the key.
         """
         names = [f"{number:05d}.png" for number in range(len(images))]
-        shas = [sha256_bytes(image) for image in images]
         records = parquet_bytes(
             [
-                {**row, "image": f"{unit.folder}/{name}", "image_sha256": sha}
-                for row, name, sha in zip(rows, names, shas, strict=True)
+                {**row, "image": f"{unit.folder}/{name}", "image_sha256": sha256_bytes(image)}
+                for row, name, image in zip(rows, names, images, strict=True)
             ],
             RECORD_COLUMNS,
         )
         listed = [
-            {
-                "file": name,
-                "sha256": sha,
-                "bytes": len(image),
-                "prompt_id": row["prompt_id"],
-                "text_sha256": sha256_bytes(text.encode()),
-            }
-            for name, sha, image, row, text in zip(names, shas, images, rows, texts, strict=True)
+            {**_file(name, image), "prompt_id": row["prompt_id"], "text_sha256": sha256_bytes(text.encode())}
+            for name, image, row, text in zip(names, images, rows, texts, strict=True)
         ]
         document = {
             "schema": "glance-bench/unit/1",
             **asdict(unit),
             **made,
             "images": listed,
-            "records": {"file": "unit.parquet", "sha256": sha256_bytes(records), "bytes": len(records)},
+            "records": _file("unit.parquet", records),
         }
         document["digest"] = digest_of(document)
         files = dict(zip(names, images, strict=True))

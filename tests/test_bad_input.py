@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from glance_bench.engine.verify import verify
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.prompts import Prompt, PromptSet
 from glance_bench.registry import PROMPT_SETS, ModelEntry, Registry
@@ -67,7 +68,7 @@ def test_evil_prompts_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[st
     outside = sorted(path for path in tmp_path.iterdir())
     run = make(tmp_path, prompts=[{"set": "../../evil <b>", "texts": EVIL}], metrics=["contrast"])
     assert [prompt.text for prompt in run.prompts()] == EVIL
-    assert len(run.records()) == 2 * len(EVIL) and run.verify() == []
+    assert len(run.records()) == 2 * len(EVIL) and verify(run) == []
     made = sorted(path for path in tmp_path.iterdir() if path.name not in ("run", "checkpoint"))
     assert made == outside
     for path in run.folder.rglob("*"):

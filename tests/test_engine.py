@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from glance_bench.engine.plan import make_plan
+from glance_bench.engine.verify import verify
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.results import build
 from glance_bench.suite import Suite
@@ -171,7 +172,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(
     monkeypatch.setenv("GLANCE_BENCH_FAKE_MEMORY", "0")
     with pytest.raises(GlanceBenchError, match="out of memory even for one image"):
         make(tmp_path, seed=5)
-    assert run.verify() == []
+    assert verify(run) == []
 
 
 def test_the_timing_pass_compares_a_new_sampler_with_the_teacher_of_its_session(tmp_path: Path) -> None:

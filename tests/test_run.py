@@ -38,7 +38,7 @@ def test_both_real_pipelines_end_to_end_and_the_same_bytes_again(
     results = run_suite(suite, tmp_path / "a", Progress(quiet=True))
     run = Run(tmp_path / "a")
     records = run.records()
-    assert len(records) == 2 * 2 * 3 and run.verify() == []
+    assert len(records) == 2 * 2 * 3 and verify(run) == []
     counted = records.groupby(["model", "sampler"])["evaluations"].unique().map(list).to_dict()
     assert counted == {
         ("tiny-flux", "native-8"): [8],
@@ -78,7 +78,8 @@ def test_killed_after_the_embeddings_of_some_prompts_gives_the_same_images(
 def test_missing_weights_of_one_component_are_named(tiny_flux_dir: Path, tmp_path: Path) -> None:
     import shutil
 
-    from glance_bench.errors import GlanceBenchError
+    from glance_bench.engine.verify import verify
+from glance_bench.errors import GlanceBenchError
 
     damaged = tmp_path / "damaged"
     shutil.copytree(tiny_flux_dir, damaged)
@@ -113,6 +114,6 @@ def test_quickstart_by_name_on_the_packaged_models(tmp_path: Path) -> None:
     results = json.loads(shown.stdout)
     assert {board["model"] for board in results["boards"]} == set(load_suite("quickstart").models)
     run = Run(tmp_path / "runs" / "quickstart")
-    assert len(run.records()) == 2 * 2 * 3 and run.verify() == []
+    assert len(run.records()) == 2 * 2 * 3 and verify(run) == []
     assert (run.folder / "report" / "index.html").is_file()
     assert command(tmp_path, "verify", "runs/quickstart").returncode == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from glance_bench.engine.verify import verify
 from glance_bench.errors import GlanceBenchError
 from glance_bench.sealed import Damaged, find_sealed, parquet_bytes, read_sealed, seal, slug, write_folder
 from glance_bench.store import Run
@@ -50,7 +51,7 @@ def test_truncated_file_of_a_unit_is_named_quarantined_and_made_again(
     changed = {name for name in before if after[name] != before[name]}
     assert changed <= {str(victim.relative_to(run.folder))}
     assert (run.folder / "results.json").read_bytes() == results
-    assert run.verify() == []
+    assert verify(run) == []
 
 
 @pytest.mark.parametrize("pattern", ["scores/**/*.parquet", "features/**/*.npz", "timing/**/*.parquet"])
@@ -81,11 +82,11 @@ def test_altered_image_of_the_same_size_is_found_by_verify_and_repaired(tmp_path
     victim = images(run)[3]
     whole = victim.read_bytes()
     victim.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
-    (damage,) = run.verify()
+    (damage,) = verify(run)
     assert damage.path == victim and "sha256" in damage.what
     run.quarantine(damage)
     make(tmp_path)
-    assert victim.read_bytes() == whole and run.verify() == []
+    assert victim.read_bytes() == whole and verify(run) == []
 
 
 def test_altered_image_is_not_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,7 +119,7 @@ def test_foreign_image_under_a_units_name_is_replaced(tmp_path: Path) -> None:
     first, second = images(run)[:2]
     whole = first.read_bytes()
     first.write_bytes(second.read_bytes())
-    (damage,) = run.verify()
+    (damage,) = verify(run)
     run.quarantine(damage)
     make(tmp_path)
     assert first.read_bytes() == whole
@@ -129,7 +130,7 @@ def test_damaged_embedding_is_encoded_again(tmp_path: Path) -> None:
     victim = next((run.folder / "embeddings").rglob("*.safetensors"))
     whole = victim.read_bytes()
     truncate(victim)
-    assert [damage.path for damage in run.verify()] == [victim]
+    assert [damage.path for damage in verify(run)] == [victim]
     FakeFamily.calls.clear()
     make(tmp_path, timing={"repeats": 0}, samplers=["uniform-4"])
     assert FakeFamily.calls.count(("encode", 1)) == 1
@@ -154,7 +155,7 @@ def test_a_file_path_of_a_record_cannot_leave_the_unit(tmp_path: Path) -> None:
     document["images"][0]["file"] = "../" * 6 + "outside.png"
     path.write_text(json.dumps({**document, "digest": digest_of(document)}))
     make(tmp_path)
-    assert outside.read_bytes() == b"precious" and run.verify() == []
+    assert outside.read_bytes() == b"precious" and verify(run) == []
 
 
 # -- the lock ------------------------------------------------------------------------------------------------

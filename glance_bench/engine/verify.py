@@ -1,0 +1,42 @@
+"""Hash a whole run again: every image and record, every score, the results, and what the page was made from."""
+
+from __future__ import annotations
+
+import json
+
+from ..results import results_digest
+from ..sealed import Damaged, find_sealed, read_sealed
+from ..store import Run
+
+__all__ = ["verify"]
+
+SEALED_ROOMS = {"scores": "parquet", "features": "npz", "timing": "parquet", "embeddings": "safetensors"}
+
+
+def verify(run: Run) -> list[Damaged]:
+    """Everything that is missing, altered or foreign, by file. Raises GlanceBenchError for what is no run."""
+    wrong: list[Damaged] = []
+    for unit in run.units():
+        damages = run.check_unit(unit.folder, unit.key, deep=True)
+        wrong += [Damaged(run.folder / unit.folder, "was never made")] if damages is None else damages
+    for room, suffix in SEALED_ROOMS.items():
+        for folder in sorted((run.folder / room).glob("*")):
+            for path in find_sealed(folder, suffix).values():
+                try:
+                    read_sealed(path)
+                except Damaged as damage:
+                    wrong.append(damage)
+    return wrong + _results(run)
+
+
+def _results(run: Run) -> list[Damaged]:
+    path = run.folder / "results.json"
+    try:
+        document = json.loads(path.read_bytes())
+        if document["digest"] != results_digest(document):
+            return [Damaged(path, "was altered: its content does not match its own digest")]
+    except FileNotFoundError:
+        return [Damaged(path, "is missing")]
+    except (ValueError, KeyError, TypeError):
+        return [Damaged(path, "is not a results document")]
+    return []
