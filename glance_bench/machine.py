@@ -46,10 +46,16 @@ def environment(device: str) -> dict[str, Any]:
 
 def hardware_key(device: str) -> str:
     """What an absolute latency is comparable on. ``device`` is "cpu", or "cuda" for the first visible GPU."""
+    runs_on = _processor() if device == "cpu" else _gpu()
+    return f"{runs_on}, {threads()} threads, torch {_version('torch')}"
+
+
+@cache
+def _gpu() -> str:
     from .profiles import find_gpus
 
-    runs_on = _processor() if device == "cpu" else "; ".join(map(str, find_gpus()[:1])) or "no GPU"
-    return f"{runs_on}, {threads()} threads, torch {_version('torch')}"
+    gpus = find_gpus()
+    return str(gpus[0]) if gpus else "no GPU"
 
 
 @cache

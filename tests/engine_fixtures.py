@@ -91,5 +91,5 @@ def command(folder: Path, *arguments: str | Path, **extra: str) -> subprocess.Co
         env=environment(folder, **extra),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )

@@ -184,3 +184,10 @@ def test_model_entries_have_paths_inside_the_package() -> None:
     for name in MODELS.names():
         entry = MODELS.get(name)
         assert isinstance(entry, ModelEntry) and entry.name == name and entry.path.name == name
+
+
+def test_a_gpu_that_is_not_there_is_one_line_with_a_cure(tmp_path: Path) -> None:
+    suite_file(tmp_path, device="cuda", timing={"repeats": 0})
+    shown = command(tmp_path, "run", "fake.yaml", "-q", CUDA_VISIBLE_DEVICES="")
+    assert shown.returncode == 3 and len(shown.stderr.splitlines()) == 1
+    assert "finds no usable GPU" in shown.stderr and "nvidia-smi" in shown.stderr

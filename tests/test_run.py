@@ -1,11 +1,14 @@
 """The whole job through the real pipelines: on tiny random checkpoints, and on the packaged ones."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from glance_bench.engine.runner import run_suite
+from glance_bench.engine.verify import verify
+from glance_bench.errors import GlanceBenchError
 from glance_bench.registry import MODELS
 from glance_bench.store import Run
 from glance_bench.suite import Suite, load_suite
@@ -76,11 +79,6 @@ def test_killed_after_the_embeddings_of_some_prompts_gives_the_same_images(
 
 
 def test_missing_weights_of_one_component_are_named(tiny_flux_dir: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from glance_bench.engine.verify import verify
-from glance_bench.errors import GlanceBenchError
-
     damaged = tmp_path / "damaged"
     shutil.copytree(tiny_flux_dir, damaged)
     for weights in (damaged / "transformer").glob("*.safetensors"):
