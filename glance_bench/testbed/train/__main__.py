@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument(
         "--work", type=Path, default=work_folder(), help="training state (default: %(default)s)"
     )
+    parser.add_argument("--export", action="store_true", help="train nothing: write the checkpoint from the state")
     options = parser.parse_args()
 
     import torch
@@ -43,7 +44,12 @@ def main() -> int:
     def log(line: str) -> None:
         print(f"[{time.perf_counter() - started:7.0f} s] {options.part}: {line}", flush=True)
 
-    parts.PARTS[options.part](options.work, options.images, log)
+    if options.export:
+        if options.part not in parts.WRITERS:
+            parser.error(f"--export writes {', '.join(parts.WRITERS)}; the other parts are inside their checkpoints")
+        parts.WRITERS[options.part](options.work, log)
+    else:
+        parts.PARTS[options.part](options.work, options.images, log)
     return 0
 
 

@@ -47,6 +47,13 @@ def _save(pipe: Any, folder: Path, settings: dict[str, Any]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     pipe.to(torch.float16).save_pretrained(folder)
     (folder / "glance_bench.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    _readable(folder)
+
+
+def _readable(folder: Path) -> None:
+    """safetensors writes files that their owner alone may read; a package's files are for everyone."""
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o644)
 
 
 def export_flux(work: Path, data: Latents, folder: Path, state: str = "flux") -> None:
@@ -109,3 +116,4 @@ def export_clip(work: Path, folder: Path) -> None:
     half = {key: value.half().contiguous() for key, value in state.items()}
     save_file(half, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
     (folder / "open_clip_config.json").write_text(json.dumps(clip.CONFIG, indent=2) + "\n")
+    _readable(folder)

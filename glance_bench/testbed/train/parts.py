@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from glance_bench.metrics.frechet import testbed_frechet
 from glance_bench.testbed.train import clip, encoders, export, latents, transformers, vae
 from glance_bench.testbed.train.loop import Plan, Trainer, trained
 
@@ -94,6 +95,24 @@ def qwen_latents(work: Path, log: Log) -> latents.Latents:
     return latents.load(encode, work / "latents-qwen", log)
 
 
+def write_flux(work: Path, log: Log) -> None:
+    """The packaged FLUX-shaped checkpoint from the state as it is; before its distillation, from the base."""
+    state = "flux" if (work / "flux").exists() else "flux-base"
+    export.export_flux(work, flux_latents(work, log), CHECKPOINTS / "testbed-flux", state)
+
+
+def write_qwen(work: Path, log: Log) -> None:
+    """The packaged Qwen-Image-shaped checkpoint from the state as it is."""
+    export.export_qwen(work, qwen_latents(work, log), CHECKPOINTS / "testbed-qwen")
+
+
+def write_clip(work: Path, log: Log) -> None:
+    """The packaged testbed-clip from the state as it is, with the Frechet reference of its features."""
+    folder = CHECKPOINTS / "testbed-clip"
+    export.export_clip(work, folder)
+    testbed_frechet().reference(folder)
+
+
 DISTILLED = 0.1  # share of FLUX's images that go to guidance distillation
 
 
@@ -126,7 +145,7 @@ def train_flux(work: Path, images: int | None, log: Log) -> None:
     student.load_state_dict(teacher.state_dict())
     short = Plan(images=int(total * DISTILLED), batch=32, rate=4e-4, muon=6e-4, ema=100, decay=0.5, seed=5)
     Trainer(student, short, work / "flux").run(distil, lambda line: log(f"distillation {line}"))
-    export.export_flux(work, data, CHECKPOINTS / "testbed-flux")
+    write_flux(work, log)
 
 
 def train_qwen(work: Path, images: int | None, log: Log) -> None:
@@ -143,7 +162,7 @@ def train_qwen(work: Path, images: int | None, log: Log) -> None:
         return transformers.flow_loss(module, latents.pack((raw - mean) / std), states, None, generator)
 
     trainer.run(loss, log)
-    export.export_qwen(work, data, CHECKPOINTS / "testbed-qwen")
+    write_qwen(work, log)
 
 
 def train_clip(work: Path, images: int | None, log: Log) -> None:
@@ -155,7 +174,7 @@ def train_clip(work: Path, images: int | None, log: Log) -> None:
         return clip.contrastive_loss(module, plan.batch, 7_000_000 + step)
 
     Trainer(clip.model(), plan, work / "clip").run(loss, log)
-    export.export_clip(work, CHECKPOINTS / "testbed-clip")
+    write_clip(work, log)
 
 
 PARTS: dict[str, Callable[[Path, int | None, Log], None]] = {
@@ -168,3 +187,5 @@ PARTS: dict[str, Callable[[Path, int | None, Log], None]] = {
     "qwen": train_qwen,
     "clip": train_clip,
 }
+
+WRITERS: dict[str, Callable[[Path, Log], None]] = {"flux": write_flux, "qwen": write_qwen, "clip": write_clip}
