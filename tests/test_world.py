@@ -37,7 +37,9 @@ def test_truth_holds_on_clean_renders():
     verdicts = [check(scene, render(scene, rng)) for scene in scenes(600)]
     assert share(verdicts) >= 0.99
     for attribute in {key for verdict in verdicts for key in verdict}:
-        assert np.mean([verdict[attribute] for verdict in verdicts if attribute in verdict]) >= 0.97, attribute
+        assert np.mean([verdict[attribute] for verdict in verdicts if attribute in verdict]) >= 0.97, (
+            attribute
+        )
 
 
 def test_truth_is_at_chance_on_shuffled_pairs():
@@ -46,7 +48,14 @@ def test_truth_is_at_chance_on_shuffled_pairs():
     drawn = scenes(900, "train")
     images = [render(scene, rng) for scene in drawn]
     shuffled = [check(scene, images[(index + 6 * 31) % 900]) for index, scene in enumerate(drawn)]
-    chance = {"background": 1 / 9, "colour": 1 / 6, "shape": 1 / 5, "size": 1 / 2, "count": 1 / 60, "paper": 1 / 3}
+    chance = {
+        "background": 1 / 9,
+        "colour": 1 / 6,
+        "shape": 1 / 5,
+        "size": 1 / 2,
+        "count": 1 / 60,
+        "paper": 1 / 3,
+    }
     for attribute, expected in chance.items():
         seen = [verdict[attribute] for verdict in shuffled if attribute in verdict]
         assert abs(np.mean(seen) - expected) < 0.12, attribute
@@ -126,7 +135,9 @@ def test_scenes_survive_json():
 def test_prompt_set_is_nested_unique_and_held_out():
     small, large = load(48), load(None)
     assert large.prompts[:48] == small.prompts and len(large.prompts) == 900
-    assert len({prompt.id for prompt in large.prompts}) == len({prompt.text for prompt in large.prompts}) == 900
+    assert (
+        len({prompt.id for prompt in large.prompts}) == len({prompt.text for prompt in large.prompts}) == 900
+    )
     assert small.revision != large.revision and load(48).revision == small.revision
     assert sum(bool(prompt.wanted_text) for prompt in small.prompts) == 16
     for prompt in large.prompts:

@@ -95,7 +95,7 @@ def report(run: Run, renders: int) -> Iterator[str]:
     records["category"] = records["prompt_id"].map({prompt.id: prompt.category for prompt in prompts})
     boards = {str(name): board for name, board in records.groupby("model", sort=False)}
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for model in boards:
         truth, exact = round_trip(model, prompts[:renders])
         rows += [(model, "truth", _mean(truth), str(len(truth)))]
@@ -125,7 +125,9 @@ def report(run: Run, renders: int) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m glance_bench.testbed.quality", description=__doc__)
     parser.add_argument("run", type=Path, help="a finished run of suites/testbed.yaml")
-    parser.add_argument("--renders", type=int, default=300, help="clean renders a model (default: %(default)s)")
+    parser.add_argument(
+        "--renders", type=int, default=300, help="clean renders a model (default: %(default)s)"
+    )
     options = parser.parse_args()
     for line in report(Run(options.run), options.renders):
         print(line)

@@ -37,14 +37,14 @@ PAPERS = ("white", "yellowish", "bluish")
 KINDS = ("object", "pair", "count", "sign", "sign+object", "poster")
 
 # fmt: off
-SEEN_WORDS = (
+SEEN_WORDS: tuple[str, ...] = (
     "OPEN", "CAFE", "STOP", "EXIT", "BANK", "PARK", "TAXI", "MENU",
     "SALE", "FISH", "ZOO", "BAR", "TEA", "SUN", "MAP", "KEY",
     "BUS", "INN", "HOTEL", "PIZZA", "BREAD", "MUSIC", "LIGHT", "RIVER",
     "QUIET", "JUICE", "FLOUR", "WATCH", "BOOKS", "SHOES", "GAME", "VAN",
     "BOX", "JAM", "OWL", "ICE", "DOG", "CUP", "LAMP", "WOLF",
 )
-UNSEEN_WORDS = (
+UNSEEN_WORDS: tuple[str, ...] = (
     "FARM", "CODE", "BIRD", "TOY", "PEN", "HAT", "SOUP", "GRAPE",
     "LEMON", "VIDEO", "WALK", "BIKE",
 )

@@ -30,7 +30,9 @@ def main() -> int:
     parser.add_argument(
         "--work", type=Path, default=work_folder(), help="training state (default: %(default)s)"
     )
-    parser.add_argument("--export", action="store_true", help="train nothing: write the checkpoint from the state")
+    parser.add_argument(
+        "--export", action="store_true", help="train nothing: write the checkpoint from the state"
+    )
     options = parser.parse_args()
 
     import torch
@@ -46,7 +48,9 @@ def main() -> int:
 
     if options.export:
         if options.part not in parts.WRITERS:
-            parser.error(f"--export writes {', '.join(parts.WRITERS)}; the other parts are inside their checkpoints")
+            parser.error(
+                f"--export writes {', '.join(parts.WRITERS)}; the other parts are inside their checkpoints"
+            )
         parts.WRITERS[options.part](options.work, log)
     else:
         parts.PARTS[options.part](options.work, options.images, log)

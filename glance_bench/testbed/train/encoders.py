@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -172,7 +173,7 @@ def token_targets(
 class TextPart:
     """One encoder with its tokenizer, and how its parsing loss is computed."""
 
-    tokenizer: object
+    tokenizer: Any
     parser: Parser
 
 

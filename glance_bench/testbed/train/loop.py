@@ -46,7 +46,8 @@ def _is_hidden_matrix(name: str, tensor: Tensor) -> bool:
 
 def optimizers(module: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
     """AdamW for everything, or Muon for the hidden matrices and AdamW for the rest."""
-    hidden, rest = [], []
+    hidden: list[Tensor] = []
+    rest: list[Tensor] = []
     for name, tensor in module.named_parameters():
         if tensor.requires_grad:
             (hidden if plan.muon and _is_hidden_matrix(name, tensor) else rest).append(tensor)

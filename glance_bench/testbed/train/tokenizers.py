@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import string
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -56,7 +57,7 @@ def _learn_merges(
     lines: list[str], pre_tokenizer: pre_tokenizers.PreTokenizer, suffix: str
 ) -> list[tuple[str, str]]:
     """Byte-pair merges that make every word of `lines` one token."""
-    ending = {"end_of_word_suffix": suffix} if suffix else {}
+    ending: dict[str, Any] = {"end_of_word_suffix": suffix} if suffix else {}
     tokenizer = Tokenizer(models.BPE(**ending))
     tokenizer.pre_tokenizer = pre_tokenizer
     alphabet = sorted(ByteLevel.alphabet())
