@@ -33,6 +33,9 @@ def main() -> int:
     parser.add_argument(
         "--export", action="store_true", help="train nothing: write the checkpoint from the state"
     )
+    parser.add_argument(
+        "--warm", action="store_true", help="without a state, start from the packaged transformer"
+    )
     options = parser.parse_args()
 
     import torch
@@ -53,7 +56,8 @@ def main() -> int:
             )
         parts.WRITERS[options.part](options.work, log)
     else:
-        parts.PARTS[options.part](options.work, options.images, log)
+        warm = {"warm": True} if options.warm else {}
+        parts.PARTS[options.part](options.work, options.images, log, **warm)
     return 0
 
 

@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, QwenImagePipeline
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderKLQwenImage,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
+)
 from safetensors.torch import save_file
+from torch import nn
 
-from glance_bench.testbed.train import clip, encoders, transformers, vae
+from glance_bench.testbed.train import clip
+from glance_bench.testbed.train.encoders import T5_LENGTH
 from glance_bench.testbed.train.latents import Latents
-from glance_bench.testbed.train.loop import trained
+from glance_bench.testbed.train.transformers import FluxText, QwenText
 
 QWEN_LENGTH = 64  # prompt tokens
 
@@ -56,48 +66,48 @@ def _readable(folder: Path) -> None:
         path.chmod(0o644)
 
 
-def export_flux(work: Path, data: Latents, folder: Path, state: str = "flux") -> None:
-    """The FLUX-shaped checkpoint, from the training states under `work`, to `folder`, which is replaced."""
-    autoencoder = trained(vae.flux_vae(), work / "vae")
+def export_flux(
+    autoencoder: AutoencoderKL,
+    text: FluxText,
+    transformer: FluxTransformer2DModel,
+    data: Latents,
+    folder: Path,
+) -> None:
+    """The FLUX-shaped checkpoint to `folder`, which is replaced. `data` gives the latents' scale and shift."""
     autoencoder.register_to_config(
         shift_factor=round(float(data.mean.mean()), 6), scaling_factor=round(1 / float(data.std.mean()), 6)
     )
-    t5, text = encoders.t5(), encoders.clip()
-    trained(t5.parser, work / "t5")
-    trained(text.parser, work / "clip-text")
     pipe = FluxPipeline(
         scheduler=flux_scheduler(),
-        vae=autoencoder.to(memory_format=torch.contiguous_format),
-        text_encoder=text.parser.encoder,
-        tokenizer=text.tokenizer,
-        text_encoder_2=t5.parser.encoder,
-        tokenizer_2=t5.tokenizer,
-        transformer=trained(transformers.flux_transformer(), work / state),
+        vae=autoencoder,
+        text_encoder=text.clip.parser.encoder,
+        tokenizer=text.clip.tokenizer,
+        text_encoder_2=text.t5.parser.encoder,
+        tokenizer_2=text.t5.tokenizer,
+        transformer=transformer,
     )
-    settings = {
-        "family": "flux",
-        "guidance": 3.5,
-        "max_sequence_length": encoders.T5_LENGTH,
-        "resolution": [64, 64],
-    }
+    settings = {"family": "flux", "guidance": 3.5, "max_sequence_length": T5_LENGTH, "resolution": [64, 64]}
     _save(pipe, folder, settings)
 
 
-def export_qwen(work: Path, data: Latents, folder: Path, state: str = "qwen") -> None:
-    """The Qwen-Image-shaped checkpoint, from the training states under `work`, to `folder`, which is replaced."""
-    autoencoder = trained(vae.qwen_vae(), work / "qwen-vae")
+def export_qwen(
+    autoencoder: AutoencoderKLQwenImage,
+    text: QwenText,
+    transformer: QwenImageTransformer2DModel,
+    data: Latents,
+    folder: Path,
+) -> None:
+    """The Qwen-Image-shaped checkpoint to `folder`, which is replaced. `data` gives the latents' moments."""
     autoencoder.register_to_config(
         latents_mean=[round(float(value), 6) for value in data.mean],
         latents_std=[round(float(value), 6) for value in data.std],
     )
-    part = encoders.qwen()
-    trained(part.parser, work / "qwen-text")
     pipe = QwenImagePipeline(
         scheduler=qwen_scheduler(),
         vae=autoencoder,
-        text_encoder=part.parser.encoder,
-        tokenizer=part.tokenizer,
-        transformer=trained(transformers.qwen_transformer(), work / state),
+        text_encoder=text.qwen.parser.encoder,
+        tokenizer=text.qwen.tokenizer,
+        transformer=transformer,
     )
     settings = {
         "family": "qwen_image",
@@ -108,9 +118,9 @@ def export_qwen(work: Path, data: Latents, folder: Path, state: str = "qwen") ->
     _save(pipe, folder, settings)
 
 
-def export_clip(work: Path, folder: Path) -> None:
+def export_clip(model: nn.Module, folder: Path) -> None:
     """testbed-clip in open_clip's layout, to `folder`, which is replaced."""
-    state = clip.without_unused_tokens(trained(clip.model(), work / "clip").state_dict())
+    state = clip.without_unused_tokens(model.state_dict())
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     half = {key: value.half().contiguous() for key, value in state.items()}

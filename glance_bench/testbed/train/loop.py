@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -77,13 +80,16 @@ class Trainer:
     name and renamed, so a kill loses at most `plan.save_every` seconds.
     """
 
-    def __init__(self, module: nn.Module, plan: Plan, folder: Path) -> None:
+    def __init__(self, module: nn.Module, plan: Plan, folder: Path, package: Path | None = None) -> None:
+        """Without a state, training starts from the weights in the folder `package`, or from `module` as it is."""
+        if package and not has_state(folder):
+            module.load_state_dict(packaged(package))
         self.module, self.plan, self.folder = module, plan, folder
         self.average = copy.deepcopy(module).eval().requires_grad_(False)
         self.optimizers = optimizers(module, plan)
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / "state.safetensors").exists():
+        if has_state(folder):
             self._restore()
 
     def _state(self) -> dict[str, Tensor]:
@@ -159,8 +165,26 @@ class Trainer:
         return self.average
 
 
-def trained(module: nn.Module, folder: Path) -> nn.Module:
-    """Give `module` the EMA weights of the state under `folder`, frozen. Raises FileNotFoundError without a state."""
+def has_state(folder: Path) -> bool:
+    return (folder / "state.safetensors").is_file()
+
+
+def packaged(folder: Path) -> dict[str, Tensor]:
+    """The float32 weights of the one safetensors file in a folder of a packaged checkpoint."""
+    (file,) = folder.glob("*.safetensors")
+    return {key: value.float() for key, value in load_file(file).items()}
+
+
+def restore(module: Module, folder: Path) -> Module:
+    """Give `module` the EMA weights of the state under `folder`, and freeze it."""
     state = load_file(folder / "state.safetensors")
     module.load_state_dict({key[8:]: value for key, value in state.items() if key.startswith("average/")})
+    return module.eval().requires_grad_(False)
+
+
+def trained(module: Module, folder: Path, package: Path) -> Module:
+    """`module` with the weights of the state under `folder`, or without a state the packaged ones; frozen."""
+    if has_state(folder):
+        return restore(module, folder)
+    module.load_state_dict(packaged(package))
     return module.eval().requires_grad_(False)

@@ -7,13 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage
 from torch import nn
 
 from glance_bench.metrics.frechet import testbed_frechet
 from glance_bench.testbed.train import clip, encoders, export, latents, transformers, vae
-from glance_bench.testbed.train.loop import Plan, Trainer, trained
+from glance_bench.testbed.train.loop import Plan, Trainer, has_state, restore, trained
 
-CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+FLUX, QWEN, CLIP = (
+    Path(__file__).parents[1] / "checkpoints" / f"testbed-{name}" for name in ("flux", "qwen", "clip")
+)
 Log = Callable[[str], None]
 
 
@@ -65,28 +68,43 @@ def train_encoder(name: str, work: Path, images: int | None, log: Log) -> None:
     Trainer(part.parser, plan, work / name).run(loss, log)
 
 
+def _encoder(part: encoders.TextPart, state: Path, package: Path) -> encoders.TextPart:
+    """A frozen text encoder: from its training state, or the packaged one where that was never trained here."""
+    if has_state(state):
+        restore(part.parser, state)
+    else:
+        part.parser.encoder = type(part.parser.encoder).from_pretrained(package, dtype=torch.float32)
+    return part
+
+
 def flux_text(work: Path) -> transformers.FluxText:
-    """FLUX's frozen text encoders, from their training state."""
-    t5, clip = encoders.t5(), encoders.clip()
-    trained(t5.parser, work / "t5")
-    trained(clip.parser, work / "clip-text")
-    return transformers.FluxText(t5, clip)
+    """FLUX's frozen text encoders."""
+    t5 = _encoder(encoders.t5(), work / "t5", FLUX / "text_encoder_2")
+    return transformers.FluxText(t5, _encoder(encoders.clip(), work / "clip-text", FLUX / "text_encoder"))
 
 
 def qwen_text(work: Path) -> transformers.QwenText:
-    """Qwen-Image's frozen text encoder, from its training state."""
-    part = encoders.qwen()
-    trained(part.parser, work / "qwen-text")
-    return transformers.QwenText(part)
+    """Qwen-Image's frozen text encoder."""
+    return transformers.QwenText(_encoder(encoders.qwen(), work / "qwen-text", QWEN / "text_encoder"))
+
+
+def flux_vae(work: Path) -> AutoencoderKL:
+    """FLUX's frozen autoencoder, from its training state or the package."""
+    return trained(vae.flux_vae(), work / "vae", FLUX / "vae")
+
+
+def qwen_vae(work: Path) -> AutoencoderKLQwenImage:
+    """Qwen-Image's frozen autoencoder, from its training state or the package."""
+    return trained(vae.qwen_vae(), work / "qwen-vae", QWEN / "vae")
 
 
 def flux_latents(work: Path, log: Log) -> latents.Latents:
-    autoencoder = trained(vae.flux_vae(), work / "vae").to(memory_format=torch.channels_last)
+    autoencoder = flux_vae(work).to(memory_format=torch.channels_last)
     return latents.load(lambda images: autoencoder.encoder(images).chunk(2, 1)[0], work / "latents-flux", log)
 
 
 def qwen_latents(work: Path, log: Log) -> latents.Latents:
-    autoencoder = trained(vae.qwen_vae(), work / "qwen-vae")
+    autoencoder = qwen_vae(work)
     vae.play_in_2d(autoencoder)
 
     def encode(images: torch.Tensor) -> torch.Tensor:
@@ -97,33 +115,36 @@ def qwen_latents(work: Path, log: Log) -> latents.Latents:
 
 def write_flux(work: Path, log: Log) -> None:
     """The packaged FLUX-shaped checkpoint from the state as it is; before its distillation, from the base."""
-    state = "flux" if (work / "flux").exists() else "flux-base"
-    export.export_flux(work, flux_latents(work, log), CHECKPOINTS / "testbed-flux", state)
+    state = work / ("flux" if has_state(work / "flux") else "flux-base")
+    transformer = trained(transformers.flux_transformer(), state, FLUX / "transformer")
+    export.export_flux(flux_vae(work), flux_text(work), transformer, flux_latents(work, log), FLUX)
 
 
 def write_qwen(work: Path, log: Log) -> None:
     """The packaged Qwen-Image-shaped checkpoint from the state as it is."""
-    export.export_qwen(work, qwen_latents(work, log), CHECKPOINTS / "testbed-qwen")
+    transformer = trained(transformers.qwen_transformer(), work / "qwen", QWEN / "transformer")
+    export.export_qwen(qwen_vae(work), qwen_text(work), transformer, qwen_latents(work, log), QWEN)
 
 
 def write_clip(work: Path, log: Log) -> None:
     """The packaged testbed-clip from the state as it is, with the Frechet reference of its features."""
-    folder = CHECKPOINTS / "testbed-clip"
-    export.export_clip(work, folder)
-    testbed_frechet().reference(folder)
+    export.export_clip(trained(clip.model(), work / "clip", CLIP), CLIP)
+    testbed_frechet().reference(CLIP)
 
 
 DISTILLED = 0.1  # share of FLUX's images that go to guidance distillation
 
 
-def train_flux(work: Path, images: int | None, log: Log) -> None:
+def train_flux(work: Path, images: int | None, log: Log, *, warm: bool = False) -> None:
     """FLUX's transformer: flow matching with dropped captions, then its guidance distilled into the embedding."""
     torch.manual_seed(4)
     data, text = flux_latents(work, log), flux_text(work)
     shift, scale = float(data.mean.mean()), 1 / float(data.std.mean())
     total = images or 1_000_000
     plan = Plan(images=int(total * (1 - DISTILLED)), batch=32, rate=1e-3, muon=2e-3, seed=4)
-    trainer = Trainer(transformers.flux_transformer(), plan, work / "flux-base")
+    trainer = Trainer(
+        transformers.flux_transformer(), plan, work / "flux-base", FLUX / "transformer" if warm else None
+    )
 
     def batch(progress: float, dropout: float, generator: torch.Generator) -> tuple[torch.Tensor, dict]:
         scenes, raw = data.batch(plan.batch, progress, generator)
@@ -148,13 +169,15 @@ def train_flux(work: Path, images: int | None, log: Log) -> None:
     write_flux(work, log)
 
 
-def train_qwen(work: Path, images: int | None, log: Log) -> None:
+def train_qwen(work: Path, images: int | None, log: Log, *, warm: bool = False) -> None:
     """Qwen-Image's transformer: flow matching, captions dropped to the negative prompt " " for true CFG."""
     torch.manual_seed(6)
     data, text = qwen_latents(work, log), qwen_text(work)
     mean, std = (torch.from_numpy(values)[:, None, None] for values in (data.mean, data.std))
     plan = Plan(images=images or 900_000, batch=32, rate=1e-3, muon=2e-3, seed=6)
-    trainer = Trainer(transformers.qwen_transformer(), plan, work / "qwen")
+    trainer = Trainer(
+        transformers.qwen_transformer(), plan, work / "qwen", QWEN / "transformer" if warm else None
+    )
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> torch.Tensor:
         scenes, raw = data.batch(plan.batch, trainer.share, generator)
@@ -177,7 +200,7 @@ def train_clip(work: Path, images: int | None, log: Log) -> None:
     write_clip(work, log)
 
 
-PARTS: dict[str, Callable[[Path, int | None, Log], None]] = {
+PARTS: dict[str, Callable[..., None]] = {
     "vae": train_vae,
     "qwen-vae": train_qwen_vae,
     "t5": partial(train_encoder, "t5"),
