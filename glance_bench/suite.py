@@ -93,7 +93,7 @@ class PromptUse(_Strict):
 
 
 class Timing(_Strict):
-    """The timing pass: ``repeats`` rounds over ``prompts`` prompts after ``warmup`` rounds."""
+    """The timing pass: ``repeats`` rounds over ``prompts`` prompts, after ``warmup`` rounds to warm up."""
 
     repeats: Annotated[int, Field(ge=0)] = 3
     warmup: Annotated[int, Field(ge=0)] = 1

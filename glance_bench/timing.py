@@ -19,6 +19,7 @@ from .machine import hardware_key
 from .models.recorder import Recorder
 from .sealed import Damaged, digest_of, find_sealed, parquet_bytes, read_sealed, seal, slug
 from .store import Run
+from .suite import Timing
 from .terminal import Progress
 
 __all__ = ["pending_timing", "timing_entries", "time_samplers"]
@@ -76,32 +77,44 @@ def pending_timing(run: Run, plan: Plan, progress: Progress) -> list[PlannedSamp
 def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progress: Progress) -> None:
     """Time ``pending``, one session a model, and write one file a sampler."""
     timing = plan.suite.timing
-    rounds = timing.warmup + timing.repeats
     prompts = plan.prompt_sets[0][2][: timing.prompts]
     groups = []
     for model, samplers in plan.by_model():
         wanted = [sampler for sampler in samplers if sampler in pending]
         anchor = next((s for s in samplers if s.name == TEACHER), samplers[0])
         if wanted:
-            groups.append((model, wanted, anchor, list(dict.fromkeys([anchor, *wanted]))))
-    total = sum(rounds * len(prompts) * len(played) for _, _, _, played in groups)
-    with progress.task("time", total) as advance:
-        for model, wanted, anchor, played in groups:
+            groups.append((model, wanted, anchor, _turns(list(dict.fromkeys([anchor, *wanted])), timing)))
+    with progress.task("time", len(prompts) * sum(len(turns) for *_, turns in groups)) as advance:
+        for model, wanted, anchor, turns in groups:
             loaded = load_model(model, plan.suite.device, plan.suite.dtype)
             session = datetime.now(UTC).isoformat(timespec="seconds")
             rows: list[dict[str, Any]] = []
-            for turn in range(rounds):
-                for sampler in played[:: -1 if turn % 2 else 1]:
-                    for prompt in prompts:
-                        measured = _measure(loaded, sampler, prompt, turn)
-                        if turn >= timing.warmup:
-                            rows += _rows(sampler, session, plan, prompt, turn - timing.warmup, measured)
-                        advance(1, f"{model.name} {sampler.name}")
+            for repeat, sampler in turns:
+                for prompt in prompts:
+                    measured = _measure(loaded, sampler, prompt, repeat or 0)
+                    if repeat is not None:
+                        rows += _rows(sampler, session, plan, prompt, repeat, measured)
+                    advance(1, f"{model.name} {sampler.name}")
             for sampler in wanted:
                 entry = _entry(plan, sampler)
                 kept = [row for row in rows if row["sampler"] in (sampler.name, anchor.name)]
                 seal(run.folder / entry["folder"], entry["key"], "parquet", parquet_bytes(kept, COLUMNS))
                 trace("time", entry["key"])
+
+
+def _turns(samplers: list[PlannedSampler], timing: Timing) -> list[tuple[int | None, PlannedSampler]]:
+    """Who is played when: (repeat, sampler), the repeat None while warming up.
+
+    Every step of a model is alike, so the shortest sampler warms it up; those with adapters load their own.
+    """
+    shortest = min(samplers, key=lambda sampler: sampler.trajectory.nfe)
+    adapted = [s for s in samplers if any(step.adapter for step in s.trajectory.steps)]
+    turns: list[tuple[int | None, PlannedSampler]] = []
+    for _ in range(timing.warmup):
+        turns += [(None, sampler) for sampler in dict.fromkeys([shortest, *adapted])]
+    for repeat in range(timing.repeats):
+        turns += [(repeat, sampler) for sampler in samplers[:: -1 if repeat % 2 else 1]]
+    return turns
 
 
 def _measure(model: Any, sampler: PlannedSampler, prompt: Any, seed: int) -> Recorder:

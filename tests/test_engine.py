@@ -223,3 +223,13 @@ def test_png_is_exactly_what_the_model_gave(tmp_path: Path) -> None:
     )
     stored = Image.open(io.BytesIO((run.folder / row["image"]).read_bytes()))
     assert (np.asarray(stored) == made[0]).all()
+
+
+def test_timing_interleaves_and_warms_up_with_the_shortest(tmp_path: Path) -> None:
+    from glance_bench.suite import Timing
+    from glance_bench.timing import _turns
+
+    samplers = list(make_plan(Suite.model_validate(settings(tmp_path))).samplers)
+    turns = [(repeat, s.name) for repeat, s in _turns(samplers, Timing(repeats=2, warmup=1))]
+    there, back = ["teacher-50", "uniform-8"], ["uniform-8", "teacher-50"]
+    assert turns == [(None, "uniform-8"), *((0, name) for name in there), *((1, name) for name in back)]
