@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,9 +115,10 @@ def report(run: Run, renders: int) -> Iterator[str]:
     rows = []
     for model, board in boards.items():
         rows.append(_difference_row(model, board, TEACHER, UNGUIDED, "truth"))
+        ladder = [sampler for sampler in LADDER if sampler in set(board["sampler"])]
         for column in ("truth", "ocr_word_accuracy"):
             rows.append(_difference_row(model, board, TEACHER, "uniform-8", column))
-            for more, fewer in zip(LADDER, LADDER[1:], strict=False):
+            for more, fewer in pairwise(ladder):
                 rows.append(_difference_row(model, board, more, fewer, column))
     head = ("model", "paired difference", "column", "mean [95 %]", "n", "above zero")
     yield from _table("Guidance, and samplers told apart", head, rows)
