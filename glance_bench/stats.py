@@ -35,8 +35,7 @@ _CHUNK = 1 << 22  # resampled values held in memory at once
 
 @dataclass(frozen=True)
 class Interval:
-    """Ends of a confidence interval in the unit of the values; both NaN when it cannot be computed (n < 2).
-    """
+    """Ends of a confidence interval in the unit of the values; both NaN when it cannot be computed (n < 2)."""
 
     low: float
     high: float

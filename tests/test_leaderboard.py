@@ -71,7 +71,13 @@ def test_hostile_names_are_spelt_out(tmp_path: Path) -> None:
 
 def test_numbers() -> None:
     assert (number(None), number(0.12345), number(1234.5678)) == ("\u2013", "0.123", "1234.6")
-    assert [times(value) for value in (None, 1.0, 4.96, 9.96, 12.4)] == ["\u2013", "1.0×", "5.0×", "10×", "12×"]
+    assert [times(value) for value in (None, 1.0, 4.96, 9.96, 12.4)] == [
+        "\u2013",
+        "1.0×",
+        "5.0×",
+        "10×",
+        "12×",
+    ]
     assert interval({"low": 0.1234, "high": 0.5678}) == "0.12\u20130.57"
     assert interval({"low": 0.0012, "high": 0.0056}) == "0.001\u20130.006"
     assert interval({"low": None, "high": None}) == ""

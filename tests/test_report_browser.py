@@ -80,7 +80,14 @@ def test_images_load_and_stay_sharp(opened: Opened) -> None:
 def test_headings_sort_and_restore(opened: Opened) -> None:
     head = opened.page.locator(".leaderboard").first.get_by_role("button", name="NFE")
     head.click()
-    assert names(opened) == ["uniform-4", "uniform-8", "native-10", "uniform-10", "slowfast-10-base", "teacher-50"]
+    assert names(opened) == [
+        "uniform-4",
+        "uniform-8",
+        "native-10",
+        "uniform-10",
+        "slowfast-10-base",
+        "teacher-50",
+    ]
     cell = opened.page.locator(".leaderboard th[aria-sort=ascending]")
     assert cell.count() == 1
     head.click()

@@ -81,8 +81,7 @@ class SampleMetric(Metric, Protocol):
 
 @runtime_checkable
 class CorpusMetric(Metric, Protocol):
-    """A value for a set of images: features for each, then one reduction. ``kind`` is "corpus", one column.
-    """
+    """A value for a set of images: features for each, then one reduction. ``kind`` is "corpus", one column."""
 
     @property
     def extractor(self) -> str:

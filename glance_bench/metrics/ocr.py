@@ -54,8 +54,7 @@ def normalise(text: str) -> str:
 
 
 def levenshtein(a: str, b: str) -> int:
-    """The least number of insertions, deletions and substitutions of characters that turn ``a`` into ``b``.
-    """
+    """The least number of insertions, deletions and substitutions of characters that turn ``a`` into ``b``."""
     if len(a) < len(b):
         a, b = b, a
     row = list(range(len(b) + 1))
@@ -114,8 +113,7 @@ class Ocr:
         )
 
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[Row]:
-        """See ``SampleMetric.score``; values lie in [0, 1]; prompts without ``wanted_text`` get an empty row.
-        """
+        """See ``SampleMetric.score``; values lie in [0, 1]; prompts without ``wanted_text`` get an empty row."""
         if len(images) != len(prompts):
             raise ValueError(f"{len(images)} images for {len(prompts)} prompts")
         rows: list[Row] = [{} for _ in prompts]

@@ -54,8 +54,7 @@ class OpenClip:
         return np.concatenate(parts)
 
     def encode_texts(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """float32[N, D] text embeddings, not normalised, and bool[N]: the text was longer than the context.
-        """
+        """float32[N, D] text embeddings, not normalised, and bool[N]: the text was longer than the context."""
         import torch
 
         model, _, tokenizer = self._loaded

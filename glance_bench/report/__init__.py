@@ -13,8 +13,7 @@ __all__ = ["render"]
 
 
 def render(run: Run, results: Mapping[str, Any], out: Path) -> Path:
-    """Write ``out/index.html``, see ``page.render``. The page's libraries are imported only when it is made.
-    """
+    """Write ``out/index.html``, see ``page.render``. The page's libraries are imported only when it is made."""
     from glance_bench.report import page
 
     return page.render(run, results, out)

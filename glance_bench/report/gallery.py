@@ -1,5 +1,4 @@
-"""The images of a run with their per-image scores, as the data that the page's script draws the gallery from.
-"""
+"""The images of a run with their per-image scores, as the data that the page's script draws the gallery from."""
 
 from __future__ import annotations
 

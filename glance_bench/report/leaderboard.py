@@ -69,9 +69,7 @@ def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
 
-def _board(
-    results: Mapping[str, Any], board: Mapping[str, Any], spread: bool
-) -> tuple[str, list[list[str]]]:
+def _board(results: Mapping[str, Any], board: Mapping[str, Any], spread: bool) -> tuple[str, list[list[str]]]:
     """Heading and rows of one board. The first row names the columns, the second says how many images stand
     behind each. ``spread`` adds intervals."""
     columns = _columns(results, board)
