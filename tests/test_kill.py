@@ -120,6 +120,8 @@ def test_interrupted_by_the_user(tmp_path: Path) -> None:
         env=environ,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell starts background jobs with SIGINT ignored, and tests may run in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not events(trace) and process.poll() is None:
         time.sleep(0.01)
