@@ -127,16 +127,20 @@ def trajectory(
 ) -> None:
     """Show the steps of a sampler: noise level, what the model is told, adapter, cost."""
     with _guarded():
+        from dataclasses import replace
+
         from .models.checkpoints import family_geometry, read_geometry
         from .registry import FAMILIES, MODELS
         from .samplers import show
-        from .samplers.cards import load_card
+        from .samplers.cards import load_card, trained_adapters
 
         card = load_card(name)
         if model in FAMILIES:
             shape = family_geometry(model, resolution)
         else:
-            shape = read_geometry(MODELS.get(model).path, resolution, resolution)
+            entry = MODELS.get(model)
+            known = trained_adapters(entry.adapters)
+            shape = replace(read_geometry(entry.path, resolution, resolution), adapters=known)
         if as_json:
             _print_json(show.document(card, shape))
         else:

@@ -76,15 +76,19 @@ class ModelEntry:
     """A checkpoint and the family that runs it.
 
     ``path`` is a folder in the diffusers layout. It need not exist: the family's loader says what is missing.
+    ``adapters`` is a folder of LoRA files trained for this checkpoint, which cards name as
+    ``<folder>/<file without suffix>``; None where there are none.
     """
 
     name: str
     family: str
     path: Path
+    adapters: Path | None = None
 
 
 def _packaged(name: str, family: str) -> ModelEntry:
-    return ModelEntry(name, family, Path(__file__).parent / "testbed" / "checkpoints" / name)
+    testbed = Path(__file__).parent / "testbed"
+    return ModelEntry(name, family, testbed / "checkpoints" / name, testbed / "adapters" / name)
 
 
 METRICS = Registry(

@@ -73,6 +73,7 @@ class LocalModel(_Strict):
     name: Name
     family: Name
     path: FilePath
+    adapters: FilePath | None = Field(None, description="folder of adapters trained for this checkpoint")
 
 
 class LoraSampler(_Strict):

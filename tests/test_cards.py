@@ -41,7 +41,7 @@ def test_the_shipped_cards() -> None:
     cards = list_cards()
     assert {card.name for card in cards} >= set(STEPS) and cards[0].name == "teacher-50"
     assert all(card.title and card.description and load_card(card.name) == card for card in cards)
-    assert len({card.digest() for card in cards}) == len(cards)
+    assert len({card.digest(FLUX) for card in cards}) == len(cards)
     assert {card.name for card in cards if card.derived} == {"slowfast-8-base", "slowfast-15-base"}
 
 
@@ -91,19 +91,19 @@ def test_experts_hand_over_at_a_boundary(tmp_path: Path, until: str) -> None:
 
 def test_the_digest_follows_pixels_and_nothing_else(tmp_path: Path) -> None:
     body = "schedule: {kind: uniform, steps: 8}\n"
-    shipped = load_card("uniform-8").digest()
+    shipped = load_card("uniform-8").digest(FLUX)
     renamed = "name: mine\ntitle: T\ndescription: D\nlicence: L\ncitation: C\nfamilies: [flux]\n"
-    assert load_card(written(tmp_path, renamed + body)).digest() == shipped
-    assert load_card(written(tmp_path, renamed + "guidance: {flux: 2.0}\n" + body)).digest() != shipped
+    assert load_card(written(tmp_path, renamed + body)).digest(FLUX) == shipped
+    assert load_card(written(tmp_path, renamed + "guidance: {flux: 2.0}\n" + body)).digest(FLUX) != shipped
     lora = tmp_path / "a.safetensors"
     expert = "experts: [{name: e, lora: a.safetensors}]\n"
     lora.write_bytes(b"one")
-    first = load_card(written(tmp_path, renamed + body + expert)).digest()
+    first = load_card(written(tmp_path, renamed + body + expert)).digest(FLUX)
     lora.write_bytes(b"other")
-    assert load_card(written(tmp_path, renamed + body + expert)).digest() != first != shipped
+    assert load_card(written(tmp_path, renamed + body + expert)).digest(FLUX) != first != shipped
     lora.unlink()
     with pytest.raises(GlanceBenchError, match="a.safetensors"):
-        load_card(written(tmp_path, renamed + body + expert)).digest()
+        load_card(written(tmp_path, renamed + body + expert)).digest(FLUX)
 
 
 def test_ones_own_lora_without_a_card(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_ones_own_lora_without_a_card(tmp_path: Path) -> None:
     assert card.name == "my-best-lora@0.5-like-uniform-8"
     assert [s.sigma for s in steps] == [s.sigma for s in like]
     assert {(s.adapter, s.adapter_scale) for s in steps} == {(str(file), 0.5)}
-    assert card.digest() != lora_card(file, 1.0, "uniform-8").digest()
+    assert card.digest(FLUX) != lora_card(file, 1.0, "uniform-8").digest(FLUX)
     assert SamplerCard.model_validate(card.model_dump()) == card
     with pytest.raises(UsageError, match="no LoRA file at"):
         lora_card(tmp_path / "none", 1.0, "uniform-8")

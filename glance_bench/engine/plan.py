@@ -6,7 +6,7 @@ Needs no torch: what is done and what is left is known before any model is loade
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GlanceBenchError, UsageError
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
 from ..registry import METRICS, MODELS, PROMPT_SETS, ModelEntry
-from ..samplers.cards import SamplerCard, load_card, lora_card
+from ..samplers.cards import SamplerCard, load_card, lora_card, trained_adapters
 from ..sealed import digest_of, sha256_bytes, slug
 from ..store import UnitInfo
 from ..suite import LocalModel, PromptUse, Suite
@@ -38,6 +38,7 @@ class PlannedModel:
     path: Path
     digest: str
     resolution: tuple[int, int]
+    adapters: Path | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,14 +180,15 @@ def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
     if isinstance(entry, str):
         found: ModelEntry = MODELS.get(entry)
     else:
-        found = ModelEntry(entry.name, entry.family, Path(entry.path))
+        folder = Path(entry.adapters) if entry.adapters else None
+        found = ModelEntry(entry.name, entry.family, Path(entry.path), folder)
     try:
         side = suite.resolution
         resolution = (side, side) if side else read_settings(found.path).resolution
         digest = checkpoint_digest(found.path)
     except GlanceBenchError as error:
         raise type(error)(f"model {found.name!r}: {error}") from error
-    return PlannedModel(found.name, found.family, found.path, digest, resolution)
+    return PlannedModel(found.name, found.family, found.path, digest, resolution, found.adapters)
 
 
 def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:
@@ -221,13 +223,13 @@ def _metric(name: str) -> PlannedMetric:
 
 
 def _sampler(model: PlannedModel, card: SamplerCard, suite: Suite) -> PlannedSampler:
-    shape = read_geometry(model.path, *model.resolution)
+    shape = replace(read_geometry(model.path, *model.resolution), adapters=trained_adapters(model.adapters))
     trajectory = card.compile(shape)
     made_of = {
         "generation_version": GENERATION_VERSION,
         "family": model.family,
         "checkpoint": model.digest,
-        "card": card.digest(),
+        "card": card.digest(shape),
         "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
         "resolution": list(model.resolution),
         "device": suite.device,

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from glance_bench.metrics.base import Column, Images
 from glance_bench.metrics.openclip import OpenClip, testbed_clip_model
 from glance_bench.sealed import write_atomic
+from glance_bench.testbed.scenes import WORLD_VERSION
 
 __all__ = ["Frechet", "Moments", "frechet_distance", "testbed_frechet"]
 
@@ -34,7 +35,6 @@ Floats = npt.NDArray[np.float64]
 REFERENCE_SCENES = 2048
 REFERENCE_SEED = 20_240_229
 REFERENCE_KINDS = 4 * ("object",) + 6 * ("pair",) + 2 * ("count",) + 4 * ("sign",) + ("sign+object", "poster")
-WORLD_VERSION = 1  # raise it when testbed.world can draw the same scene differently
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Truth"]
 
-VERSION = 1  # raise it when testbed.truth can judge the same image differently
+VERSION = 2  # raise it when testbed.truth can judge the same image differently
 
 
 class Truth:

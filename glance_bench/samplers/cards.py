@@ -10,8 +10,8 @@ No torch. The shipped cards lie in ``baselines/``; a card may as well be named b
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from ..digests import file_digests
-from ..errors import UsageError, near_misses
+from ..errors import GlanceBenchError, UsageError, near_misses
 from ..registry import FAMILIES
 from ..resources import data_dir
 from ..sealed import digest_of
@@ -37,7 +37,9 @@ from ..trajectory import (
     uniform_indices,
 )
 
-__all__ = ["Expert", "Geometry", "SamplerCard", "list_cards", "load_card", "lora_card"]
+__all__ = ["Expert", "Geometry", "SamplerCard", "list_cards", "load_card", "lora_card", "trained_adapters"]
+
+ADAPTER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+@=-]*/[A-Za-z0-9][A-Za-z0-9._+@=-]*$"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Geometry:
     """What a card needs to know of a model at a resolution.
 
     ``tokens`` is the number of packed image tokens, ``guidance`` the model's default, ``cfg`` whether
-    guidance above 1 costs a second pass.
+    guidance above 1 costs a second pass. ``adapters`` are the LoRA files trained for the model, by the names
+    that cards use.
     """
 
     family: str
@@ -53,6 +56,13 @@ class Geometry:
     tokens: int
     guidance: float
     cfg: bool
+    adapters: Mapping[str, Path] = field(default_factory=dict, compare=False)
+
+
+def trained_adapters(folder: Path | None) -> dict[str, Path]:
+    """The LoRA files below a model's adapter folder, by name: ``glance-10/slow`` is glance-10/slow.safetensors."""
+    files = sorted(folder.glob("*/*.safetensors")) if folder else []
+    return {f"{file.parent.name}/{file.stem}": file for file in files}
 
 
 class _Strict(BaseModel):
@@ -137,10 +147,11 @@ class Boundary(_Strict):
 
 
 class Expert(_Strict):
-    """Who serves a phase: a LoRA file (path relative to the card) at a scale, or the base model."""
+    """Who serves a phase: a LoRA file, an adapter trained for the model, or neither: the base model."""
 
     name: Annotated[str, Field(min_length=1, max_length=40)]
-    lora: str | None = None
+    lora: str | None = Field(None, description="path of a LoRA file, relative to the card")
+    adapter: str | None = Field(None, pattern=ADAPTER_NAME, description="an adapter of the model, by name")
     scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     until: Boundary | None = Field(None, description="absent for the last expert")
 
@@ -148,6 +159,18 @@ class Expert(_Strict):
     @classmethod
     def _absolute(cls, lora: str | None, info: ValidationInfo) -> str | None:
         return None if lora is None else str((Path(info.context or ".") / lora).absolute())
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Expert:
+        if self.lora and self.adapter:
+            raise ValueError("expected lora or adapter, not both")
+        return self
+
+    def file(self, geometry: Geometry) -> str | None:
+        """The LoRA file that serves on a model: its path, or the adapter's bare name where it is not trained yet."""
+        if self.adapter is None:
+            return self.lora
+        return str(geometry.adapters.get(self.adapter, self.adapter))
 
 
 class SamplerCard(_Strict):
@@ -205,25 +228,35 @@ class SamplerCard(_Strict):
             kept,
             guidance=guidance,
             passes=2 if geometry.cfg and guidance > 1 else 1,
-            phases=self._phases(grid[np.array(kept)]),
+            phases=self._phases(grid[np.array(kept)], geometry),
         )
 
-    def digest(self) -> str:
-        """Hash of everything in the card that can change a pixel, the LoRA files' contents included.
+    def digest(self, geometry: Geometry) -> str:
+        """Hash of everything in the card that can change a model's pixels, the LoRA files' contents included.
 
-        Raises GlanceBenchError when a LoRA file is missing.
+        Raises GlanceBenchError when a LoRA file is missing, or an adapter was not trained for the model.
         """
-        files = [Path(expert.lora) for expert in self.experts if expert.lora]
+        for expert in self.experts:
+            if expert.adapter and expert.adapter not in geometry.adapters:
+                known = near_misses(expert.adapter, geometry.adapters) or "it has none"
+                raise GlanceBenchError(
+                    f"sampler {self.name!r}: the model has no adapter {expert.adapter!r} ({known}); "
+                    "glance-bench train glance makes one"
+                )
+        files = [Path(file) for expert in self.experts if (file := expert.file(geometry))]
         content = dict(zip(map(str, files), file_digests(files), strict=True))
         experts = [
-            {**expert.model_dump(exclude={"name"}), "lora": content[expert.lora] if expert.lora else None}
+            {
+                **expert.model_dump(exclude={"name", "adapter"}),
+                "lora": content[file] if (file := expert.file(geometry)) else None,
+            }
             for expert in self.experts
         ]
         return digest_of(
             {"schedule": self.schedule.model_dump(), "experts": experts, "guidance": self.guidance}
         )
 
-    def _phases(self, sigmas: FloatArray) -> list[Phase]:
+    def _phases(self, sigmas: FloatArray, geometry: Geometry) -> list[Phase]:
         if isinstance(self.schedule, SlowFast) and not self.experts:
             slow = self.schedule.slow
             return [Phase("slow", 0, slow), Phase("fast", slow, len(sigmas))]
@@ -236,7 +269,7 @@ class SamplerCard(_Strict):
                 stop = boundary_step(sigmas, step=until.step, sigma=until.sigma, at_snr=until.snr)
             if stop <= start:
                 raise UsageError(f"sampler {self.name!r}: expert {expert.name!r} has no step to serve")
-            phases.append(Phase(expert.name, start, stop, expert.lora, expert.scale))
+            phases.append(Phase(expert.name, start, stop, expert.file(geometry), expert.scale))
             start = stop
         return phases
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+WORLD_VERSION = 2  # raise it when the same scene can be drawn differently
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (222, 38, 44),
     "orange": (246, 136, 24),
@@ -27,7 +28,11 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "purple": (150, 48, 190),
 }
 SHAPES = ("circle", "square", "triangle", "cross", "ring")
-SIZES: dict[str, int] = {"small": 14, "large": 24}  # extent in pixels of a 64 px image
+SIZES: dict[str, tuple[int, int]] = {
+    "small": (12, 16),
+    "large": (22, 27),
+}  # extents in pixels of a 64 px image
+UNSTATED_SIZES = (13, 17)  # of objects whose size the caption does not state
 GRADIENTS = ("grey", "cream", "mint", "rose", "sky")
 LANDSCAPES = ("hills", "sea", "desert", "snow")
 BACKGROUNDS = GRADIENTS + LANDSCAPES

@@ -1,7 +1,8 @@
 """Draws scenes of the testbed's world as 64 px images, with Pillow and the DejaVu fonts that matplotlib ships.
 
-What a caption leaves open (exact places, the horizon, the light) is drawn from the generator that `render` is
-given, so one scene has many images and a diffusion model has a distribution to learn.
+What a caption leaves open (places, exact sizes, shades, the horizon, the light) is drawn from the generator that
+`render` is given, so one scene has many images. This freedom is what makes few-step sampling err here as it does on
+large models: where a caption determines the image, even one step finds it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from glance_bench.testbed.scenes import COLOURS, GRADIENTS, SIZES, Scene, Thing
+from glance_bench.testbed.scenes import COLOURS, GRADIENTS, SIZES, UNSTATED_SIZES, Scene, Thing
 
 SIZE = 64
-COUNT_EXTENT = 15  # pixels, for objects whose size the caption does not state
-INK = (26, 26, 34)
+GAP = 2  # pixels that objects keep between them
+INKS = ((26, 26, 34), (70, 24, 26), (24, 30, 80), (20, 56, 34))
 BOARD = (252, 250, 244)
 FRAME = (96, 84, 76)
-SIGN_FONT, POSTER_FONT = 18, 13  # pixels; the advance of the bold mono face is 0.602 of it
+SIGN_FONTS, POSTER_FONT = (16, 17, 18), 13  # pixels; the advance of the bold mono face is 0.602 of it
+BOARD_HEIGHT = 22
 GRADIENT_ENDS = {  # top and bottom; all of low chroma, so that objects stand out by chroma alone
     "grey": ((150, 150, 152), (208, 208, 210)),
     "cream": ((236, 224, 190), (250, 244, 226)),
@@ -60,7 +62,7 @@ def _background(name: str, rng: np.random.Generator) -> np.ndarray:
         canvas = np.broadcast_to(_vertical(*SKY, SIZE), (SIZE, SIZE, 3)).copy()
         x = np.arange(SIZE)
         waves = {"hills": 4.0, "desert": 2.5, "snow": 5.0, "sea": 0.0}[name]
-        horizon = 42 + rng.uniform(-3, 3) + waves * np.sin(x / 64 * 2 * math.pi + rng.uniform(0, 2 * math.pi))
+        horizon = 42 + rng.uniform(-8, 8) + waves * np.sin(x / 64 * 2 * math.pi + rng.uniform(0, 2 * math.pi))
         cover = np.clip(np.arange(SIZE)[:, None] + 0.5 - horizon[None, :], 0, 1)[..., None]
         canvas = canvas * (1 - cover) + np.asarray(GROUND[name], float) * cover
     return canvas * rng.uniform(0.97, 1.0)
@@ -95,67 +97,95 @@ def outline(shape: str, extent: int) -> np.ndarray:
     return np.asarray(_outline(shape, extent), np.float32) / 255
 
 
-def _paint(canvas: np.ndarray, thing: Thing, x: float, y: float) -> None:
-    """Draw `thing` centred at about (x, y), kept inside the image."""
-    extent = SIZES.get(thing.size, COUNT_EXTENT)
+def _paint(canvas: np.ndarray, thing: Thing, extent: int, place: tuple[int, int], shade: float) -> None:
+    """Draw `thing`, `extent` pixels wide and `shade` times as bright, with its top left corner at `place` (x, y)."""
     cover = outline(thing.shape, extent)
     side = cover.shape[0]
-    left = int(np.clip(round(x - side / 2), 0, SIZE - side))
-    top = int(np.clip(round(y - side / 2), 0, SIZE - side))
-    window = canvas[top : top + side, left : left + side]
-    window += cover[..., None] * (np.asarray(COLOURS[thing.colour], float) - window)
+    window = canvas[place[1] : place[1] + side, place[0] : place[0] + side]
+    window += cover[..., None] * (np.asarray(COLOURS[thing.colour], float) * shade - window)
+
+
+def _apart(relation: str, first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether boxes (left, top, right, bottom) neither touch nor leave the relation in doubt."""
+    free = np.maximum(first[:2] - second[2:], second[:2] - first[2:])
+    if free.max() < GAP:
+        return False
+    if not relation:
+        return True
+    across, down = (second[:2] + second[2:] - first[:2] - first[2:]) / 2
+    along = {"left of": across, "right of": -across, "above": down, "below": -down}[relation]
+    return bool(along >= min(abs(across), abs(down)) + 4)
+
+
+def _places(extents: list[int], relation: str, top: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Top left corners anywhere below row `top` such that the objects stand apart and in `relation`, by rejection."""
+    sides = np.array([math.ceil(extent) + 1 for extent in extents])
+    while True:
+        corners = np.stack([rng.integers(0, SIZE - sides + 1), rng.integers(top, SIZE - sides + 1)], 1)
+        boxes = np.concatenate([corners, corners + sides[:, None]], 1)
+        if all(_apart(relation, boxes[i], boxes[j]) for j in range(len(boxes)) for i in range(j)):
+            return [(int(x), int(y)) for x, y in corners]
+
+
+def _objects(
+    canvas: np.ndarray, things: list[Thing], relation: str, top: int, rng: np.random.Generator
+) -> None:
+    """Draw `things` apart from each other and below row `top`. Equal things get equal extents and shades."""
+    kinds = list(dict.fromkeys(things))
+    extents = {
+        thing: int(rng.integers(*SIZES.get(thing.size, UNSTATED_SIZES), endpoint=True)) for thing in kinds
+    }
+    shades = {thing: rng.uniform(0.85, 1.0) for thing in kinds}
+    places = _places([extents[thing] for thing in things], relation, top, rng)
+    for thing, place in zip(things, places, strict=True):
+        _paint(canvas, thing, extents[thing], place, shades[thing])
 
 
 def _lines(
-    canvas: np.ndarray, words: tuple[str, ...], font: int, left: int, top: int, pitch: int
+    canvas: np.ndarray,
+    words: tuple[str, ...],
+    font: int,
+    left: int,
+    top: int,
+    pitch: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
+    ink = INKS[int(rng.integers(len(INKS)))]
     for row, word in enumerate(words):
-        draw.text((left, top + row * pitch), word, font=_font(font), fill=INK, anchor="lt")
+        draw.text((left, top + row * pitch), word, font=_font(font), fill=ink, anchor="lt")
     return np.asarray(image, float)
 
 
 def _sign(canvas: np.ndarray, word: str, top: int, post: bool, rng: np.random.Generator) -> np.ndarray:
-    """A framed board with one word, centred up to a jitter of one pixel."""
-    width = round(_font(SIGN_FONT).getlength(word))
-    left = (SIZE - width) // 2 + int(rng.integers(-1, 2))
-    box = (max(left - 4, 0), top, min(left + width + 4, SIZE), top + 22)
+    """A framed board with one word, anywhere across the image, on a post or hanging."""
+    font = int(rng.choice(SIGN_FONTS))
+    width = round(_font(font).getlength(word))
+    left = int(rng.integers(4, max(SIZE - 4 - width, 4), endpoint=True))
+    box = (left - 4, top, min(left + width + 4, SIZE), top + BOARD_HEIGHT)
     if post:
-        canvas[box[3] :, 29:35] = FRAME
+        middle = (box[0] + box[2]) // 2
+        canvas[box[3] :, middle - 3 : middle + 3] = FRAME
     canvas[box[1] : box[3], box[0] : box[2]] = FRAME
     canvas[box[1] + 1 : box[3] - 1, box[0] + 1 : box[2] - 1] = BOARD
-    return _lines(canvas, (word,), SIGN_FONT, left, top + 4, 0)
+    return _lines(canvas, (word,), font, left, top + 4, 0, rng)
 
 
 def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Draw `scene` as uint8[64, 64, 3], RGB. The same scene and generator state give the same bytes."""
     canvas = _background(scene.background, rng)
-
-    def near(centre: float, spread: float) -> float:
-        return centre + rng.uniform(-spread, spread)
-
-    if scene.kind == "object":
-        _paint(canvas, scene.things[0], near(32, 8), near(32, 8))
-    elif scene.kind == "pair":
-        ahead, behind = near(16, 3), near(48, 3)
-        if scene.relation in ("right of", "below"):
-            ahead, behind = behind, ahead
-        for thing, along in zip(scene.things, (ahead, behind), strict=True):
-            across = near(32, 5)
-            flat = scene.relation in ("left of", "right of")
-            _paint(canvas, thing, *((along, across) if flat else (across, along)))
-    elif scene.kind == "count":
-        columns = (18, 46) if scene.count == 2 else (11, 32, 53)
-        for column in columns:
-            _paint(canvas, scene.things[0], near(column, 1.5), near(32, 8))
-    elif scene.kind == "sign":
-        canvas = _sign(canvas, scene.words[0], 16 + int(rng.integers(-1, 2)), True, rng)
+    if scene.kind == "sign":
+        row = 4 + 8 * int(rng.integers(5)) + int(rng.integers(-1, 2))
+        canvas = _sign(canvas, scene.words[0], row, True, rng)
     elif scene.kind == "sign+object":
-        canvas = _sign(canvas, scene.words[0], 4 + int(rng.integers(-1, 2)), False, rng)
-        _paint(canvas, scene.things[0], near(32, 8), near(47, 3))
+        row = 2 + int(rng.integers(-1, 6))
+        canvas = _sign(canvas, scene.words[0], row, False, rng)
+        _objects(canvas, list(scene.things), "", row + BOARD_HEIGHT + 1, rng)
     elif scene.kind == "poster":
         pitch = 18 if len(scene.words) == 3 else 14
-        left, top = 4 + int(rng.integers(0, 3)), 6 if len(scene.words) == 3 else 5
-        canvas = _lines(canvas, scene.words, POSTER_FONT, left, top, pitch)
+        left, top = 3 + int(rng.integers(0, 7)), 4 + int(rng.integers(0, 4))
+        canvas = _lines(canvas, scene.words, POSTER_FONT, left, top, pitch, rng)
+    else:
+        _objects(canvas, list(scene.things) * scene.count, scene.relation, 0, rng)
     return np.clip(np.round(canvas), 0, 255).astype(np.uint8)

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glance_bench.testbed.scenes import KINDS, Scene, caption, sample_scene
+from glance_bench.testbed.scenes import KINDS, WORLD_VERSION, Scene, caption, sample_scene
 from glance_bench.testbed.world import render
 
-PER_KIND = {"object": 4000, "pair": 8000, "count": 2500, "sign": 5500, "sign+object": 2000, "poster": 3000}
+PER_KIND = {"object": 7000, "pair": 14000, "count": 4000, "sign": 12000, "sign+object": 5000, "poster": 6000}
 CURRICULUM = (  # (until this share of training, weights in the order of KINDS)
     (0.3, (0.40, 0.20, 0.08, 0.32, 0.00, 0.00)),
-    (1.0, (0.18, 0.32, 0.08, 0.24, 0.08, 0.10)),
+    (1.0, (0.14, 0.28, 0.10, 0.26, 0.10, 0.12)),
 )
 
 
@@ -65,7 +65,7 @@ def load(
     scenes, latents = {}, {}
     for kind in KINDS:
         scenes[kind] = scenes_of(kind, seed)
-        path = folder / f"{kind.replace('+', '-')}-{seed}-{PER_KIND[kind]}.npy"
+        path = folder / f"{kind.replace('+', '-')}-{WORLD_VERSION}-{seed}-{PER_KIND[kind]}.npy"
         if not path.exists():
             rng = np.random.default_rng([seed, 1, KINDS.index(kind)])
             rows = []

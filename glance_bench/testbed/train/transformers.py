@@ -127,8 +127,8 @@ def predict(
 
 
 def draw_sigmas(count: int, generator: torch.Generator) -> Tensor:
-    """float32[count] in (0, 1): logit-normal with mean 0.4 and standard deviation 1.1."""
-    return torch.sigmoid(0.4 + 1.1 * torch.randn(count, generator=generator))
+    """float32[count] in (0, 1): logit-normal with mean 0.6 and standard deviation 1.2."""
+    return torch.sigmoid(0.6 + 1.2 * torch.randn(count, generator=generator))
 
 
 def flow_loss(
