@@ -33,6 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+training = typer.Typer(help="Train the adapters of a sampler.", no_args_is_help=True)
+app.add_typer(training, name="train")
+
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name, or the path of its file.")]
 Folder = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run folder; default runs/<suite>[-<profile>].")
@@ -43,7 +46,9 @@ Metrics = Annotated[str, typer.Option(help="Only these, separated by commas.")]
 Prompts = Annotated[list[str] | None, typer.Option("--prompt", help="Use this text instead of the suite's.")]
 Profile = Annotated[str | None, typer.Option(help="A profile of the suite; default: the first that fits.")]
 Lora = Annotated[Path | None, typer.Option(help="Add a sampler: this LoRA file on the schedule of --like.")]
-Scale = Annotated[float, typer.Option(help="The weight of --lora.")]
+Scale = Annotated[
+    float | None, typer.Option(help="The weight of --lora; default: 1, for a file that carries its alpha.")
+]
 Like = Annotated[str | None, typer.Option(help="The sampler whose schedule --lora is played on.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -59,7 +64,7 @@ def run(
     prompt: Prompts = None,
     profile: Profile = None,
     lora: Lora = None,
-    scale: Scale = 1.0,
+    scale: Scale = None,
     like: Like = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -93,7 +98,7 @@ def plan(
     prompt: Prompts = None,
     profile: Profile = None,
     lora: Lora = None,
-    scale: Scale = 1.0,
+    scale: Scale = None,
     like: Like = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -122,6 +127,12 @@ def trajectory(
     resolution: Annotated[
         int | None, typer.Option(min=16, help="Pixels of a side; default: the model's, 1024 for a family.")
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--conform", metavar="PUBLISHED", help="Beside a published schedule, such as glance-10."
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -131,8 +142,9 @@ def trajectory(
 
         from .models.checkpoints import family_geometry, read_geometry
         from .registry import FAMILIES, MODELS
-        from .samplers import show
-        from .samplers.cards import load_card, trained_adapters
+        from .samplers import conform, show
+        from .samplers.cards import load_card
+        from .samplers.lora_files import trained_adapters
 
         card = load_card(name)
         if model in FAMILIES:
@@ -142,9 +154,11 @@ def trajectory(
             known = trained_adapters(entry.adapters)
             shape = replace(read_geometry(entry.path, resolution, resolution), adapters=known)
         if as_json:
-            _print_json(show.document(card, shape))
+            beside = {} if against is None else {"conform": conform.document(card, shape, against)}
+            _print_json(show.document(card, shape) | beside)
         else:
-            print(show.text(card, shape))
+            shown = show.text(card, shape)
+            print(shown if against is None else f"{shown}\n\n{conform.text(card, shape, against)}")
 
 
 @app.command("list")
@@ -219,6 +233,68 @@ def verify(
             raise typer.Exit(INCOMPLETE)
 
 
+@training.command("glance")
+def train_glance(
+    model: Annotated[str, typer.Option(help="A registered model, or the folder of a diffusers checkpoint.")],
+    sample: Annotated[
+        str, typer.Option(help="An image, a folder of images with a .txt caption beside each, or 'noise'.")
+    ],
+    caption: Annotated[str | None, typer.Option(help="The image's caption, or a text file with it.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A recipe's name or file; default: the published one of the model's family."),
+    ] = None,
+    phases: Annotated[str, typer.Option(help="Only these experts, separated by commas.")] = "",
+    slow: Annotated[int | None, typer.Option(min=1, max=10, help="Steps of the slow phase.")] = None,
+    fast: Annotated[int | None, typer.Option(min=2, max=20, help="Steps of the fast phase.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's.")] = None,
+    base_weights: Annotated[
+        str | None, typer.Option(help="Instead of the recipe's: float32, ..., nf4.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Instead of the recipe's: float16 on a V100.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="Instead of the recipe's: adamw or adamw-8bit.")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(min=16, help="Pixels of a side; default: the model's.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda; default: cuda where there is one.")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: adapters/<model>/glance-<steps>.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it needs, and train nothing.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a LoRA for each phase of a slow-fast schedule from one image and its caption."""
+    with _guarded():
+        from .terminal import Progress
+        from .training.request import Request
+
+        changes = {
+            "slow": slow,
+            "fast": fast,
+            "seed": seed,
+            "base_weights": base_weights,
+            "precision": precision,
+            "optimizer": optimizer,
+        }
+        request = Request.resolve(model, recipe, changes, resolution, device)
+        if plan:
+            document = request.plan(_names(phases))
+            if as_json:
+                _print_json(document)
+            else:
+                print("\n".join(request.plan_lines(document)))
+            return
+        experts = request.train(sample, caption, _names(phases), output, Progress(quiet))
+        if as_json:
+            _print_json([{"phase": e.phase, "file": str(e.file), "reused": e.reused} for e in experts])
+        else:
+            for expert in experts:
+                print(f"{expert.phase}: {expert.file}{' (was there)' if expert.reused else ''}")
+
+
 def main() -> None:
     """The console script."""
     sys.excepthook = _crash
@@ -236,7 +312,7 @@ def _resolve(
     prompts: list[str] | None,
     profile: str | None,
     lora: Path | None,
-    scale: float,
+    scale: float | None,
     like: str | None,
 ) -> tuple[Suite, str]:
     """The suite as it will run here, and the line that says why this profile."""

@@ -80,7 +80,7 @@ class LoraSampler(_Strict):
     """A LoRA file played on the schedule of another sampler, without a card of its own."""
 
     lora: FilePath
-    scale: float = 1.0
+    scale: float | None = Field(None, description="default: the file's own alpha / rank")
     like: Name
 
 

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,14 @@ class Step:
     guidance: float | None = None
     passes: int = 1
     phase: str = "all"
+
+
+class Move(NamedTuple):
+    """Where a step starts and ends, and what the model is told there; the three have the meaning of Step's."""
+
+    sigma: float
+    sigma_next: float
+    t_cond: float
 
 
 @dataclass(frozen=True)
@@ -192,7 +200,17 @@ def teacher_grid(shift: TimeShift, tokens: int, steps: int = TEACHER_STEPS) -> F
         raise UsageError(
             f"one step cannot both start at 1 and be stretched to {shift.terminal}: ask for 2 or more"
         )
-    sigmas: NDArray[np.floating[Any]] = np.linspace(1.0, 1 / steps, steps).astype(np.float32)
+    return shifted_grid(shift, tokens, np.linspace(1.0, 1 / steps, steps))
+
+
+def shifted_grid(shift: TimeShift, tokens: int, levels: Sequence[float] | FloatArray) -> FloatArray:
+    """The sigmas that the stock scheduler visits when a pipeline passes it ``levels`` as ``sigmas=``.
+
+    It bends and stretches them as it does its own even grid; levels that were shifted before are shifted
+    again. ``levels`` fall within (0, 1], the last below 1 where the shift has a terminal level. Returns
+    float64[n + 1] as ``teacher_grid`` does. Raises UsageError for a linear shift that is not positive.
+    """
+    sigmas: NDArray[np.floating[Any]] = np.array(levels).astype(np.float32)
     if shift.dynamic:
         bend = shift.mu(tokens) if shift.linear else math.exp(shift.mu(tokens))
         if bend <= 0:
@@ -213,6 +231,13 @@ def told(sigma: float) -> float:
     """
     scaled = np.float32(sigma) * np.float32(TIMESTEPS)
     return float(scaled / np.float32(TIMESTEPS))
+
+
+def bfloat16(value: float) -> float:
+    """``value`` rounded to the nearest bfloat16, ties to even, as torch rounds a float32. Finite values only."""
+    bits = int(np.float32(value).view(np.uint32))
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return float(np.uint32(bits).view(np.float32))
 
 
 def snr(sigma: float) -> float:
@@ -281,19 +306,11 @@ def boundary_step(
     return sum(1 for level in sigmas if snr(float(level)) < at_snr)
 
 
-def from_grid(
-    grid: FloatArray,
-    indices: Sequence[int],
-    *,
-    guidance: float | None = None,
-    passes: int = 1,
-    phases: Sequence[Phase] = (),
-) -> Trajectory:
-    """The trajectory that visits ``grid[i]`` for each kept index and ends at 0.
+def grid_moves(grid: FloatArray, indices: Sequence[int]) -> list[Move]:
+    """The moves that visit ``grid[i]`` for each kept index and end at 0; the model is told ``told(sigma)``.
 
-    ``grid`` is float64[n + 1] as ``teacher_grid`` returns; ``indices`` are strictly rising within 0 .. n - 1;
-    ``phases`` tile the kept steps in order (default: one phase, "all", without adapter). The model is told
-    ``told(sigma)``. Raises UsageError for indices or phases that break these rules.
+    ``grid`` is float64[n + 1] as ``teacher_grid`` returns. Raises UsageError unless ``indices`` rise strictly
+    within 0 .. n - 1.
     """
     last = len(grid) - 2
     kept = list(indices)
@@ -304,17 +321,30 @@ def from_grid(
         or any(a >= b for a, b in zip(kept, kept[1:], strict=False))
     ):
         raise UsageError(f"kept indices must rise strictly within 0..{last}, got {kept}")
-    phases = tuple(phases) or (Phase("all", 0, len(kept)),)
-    edges = [0] + [phase.stop for phase in phases]
-    if [phase.start for phase in phases] != edges[:-1] or edges[-1] != len(kept):
-        raise UsageError(f"phases must tile {len(kept)} steps, got {[(p.start, p.stop) for p in phases]}")
     levels = [float(grid[i]) for i in kept] + [0.0]
+    return [Move(sigma, after, told(sigma)) for sigma, after in zip(levels, levels[1:], strict=False)]
+
+
+def from_moves(
+    moves: Sequence[Move],
+    *,
+    guidance: float | None = None,
+    passes: int = 1,
+    phases: Sequence[Phase] = (),
+) -> Trajectory:
+    """The trajectory that makes these moves, which need not connect.
+
+    ``phases`` tile the moves in order (default: one phase, "all", without adapter). Raises UsageError for
+    phases that do not.
+    """
+    phases = tuple(phases) or (Phase("all", 0, len(moves)),)
+    edges = [0] + [phase.stop for phase in phases]
+    if [phase.start for phase in phases] != edges[:-1] or edges[-1] != len(moves):
+        raise UsageError(f"phases must tile {len(moves)} steps, got {[(p.start, p.stop) for p in phases]}")
     return Trajectory(
         tuple(
             Step(
-                sigma=levels[i],
-                sigma_next=levels[i + 1],
-                t_cond=told(levels[i]),
+                *moves[i],
                 adapter=phase.adapter,
                 adapter_scale=phase.adapter_scale,
                 guidance=guidance,
@@ -325,3 +355,18 @@ def from_grid(
             for i in range(phase.start, phase.stop)
         )
     )
+
+
+def from_grid(
+    grid: FloatArray,
+    indices: Sequence[int],
+    *,
+    guidance: float | None = None,
+    passes: int = 1,
+    phases: Sequence[Phase] = (),
+) -> Trajectory:
+    """The trajectory that visits ``grid[i]`` for each kept index and ends at 0.
+
+    Raises UsageError as ``grid_moves`` and ``from_moves`` do, whose arguments these are.
+    """
+    return from_moves(grid_moves(grid, indices), guidance=guidance, passes=passes, phases=phases)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,17 @@ from hypothesis import strategies as st
 
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.samplers import show
-from glance_bench.samplers.cards import Geometry, SamplerCard, list_cards, load_card, lora_card
+from glance_bench.samplers.cards import (
+    Geometry,
+    SamplerCard,
+    list_cards,
+    load_card,
+    lora_card,
+)
+from glance_bench.samplers.lora_files import trained_adapters
 from glance_bench.trajectory import FLUX_SHIFT, QWEN_SHIFT, Phase, teacher_grid
+
+from .lora_files import write_lora
 
 FLUX = Geometry("flux", FLUX_SHIFT, 4096, 3.5, cfg=False)
 QWEN = Geometry("qwen_image", QWEN_SHIFT, 4096, 4.0, cfg=True)
@@ -29,6 +40,12 @@ STEPS = {
     "slowfast-10-base": 10,
     "slowfast-15-base": 15,
 }
+GLANCE = {  # adapters of the slow and of the fast phase
+    "glance-8": (3, "glance-8/slow", "glance-10/fast"),
+    "glance-10": (5, "glance-10/slow", "glance-10/fast"),
+    "glance-15": (5, "glance-10/slow", "glance-15/fast"),
+}
+VARIANTS = {"glance-10@paper", "glance-10@released", "glance-10@simpletuner"}  # see test_conformance.py
 
 
 def written(folder: Path, text: str) -> str:
@@ -37,12 +54,40 @@ def written(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_the_shipped_cards() -> None:
+def trained(folder: Path, geometry: Geometry) -> Geometry:
+    """The geometry of a model that has every adapter of the shipped cards."""
+    for name in {name for _, *adapters in GLANCE.values() for name in adapters}:
+        write_lora(folder / f"{name}.safetensors", zlib.crc32(name.encode()))
+    return replace(geometry, adapters=trained_adapters(folder))
+
+
+def test_the_shipped_cards(tmp_path: Path) -> None:
     cards = list_cards()
-    assert {card.name for card in cards} >= set(STEPS) and cards[0].name == "teacher-50"
+    assert {card.name for card in cards} >= {*STEPS, *GLANCE, *VARIANTS} and cards[0].name == "teacher-50"
     assert all(card.title and card.description and load_card(card.name) == card for card in cards)
-    assert len({card.digest(FLUX) for card in cards}) == len(cards)
-    assert {card.name for card in cards if card.derived} == {"slowfast-8-base", "slowfast-15-base"}
+    shape = trained(tmp_path, QWEN)
+    assert len({card.digest(shape) for card in cards}) == len(cards)
+    derived = {"slowfast-8-base", "slowfast-15-base", "glance-8", "glance-15"}
+    assert {card.name for card in cards if card.derived} == derived
+
+
+@pytest.mark.parametrize("name", GLANCE)
+@pytest.mark.parametrize("geometry", [FLUX, QWEN], ids=["flux", "qwen"])
+def test_glance_plays_the_slow_fast_steps_with_its_adapters(
+    tmp_path: Path, name: str, geometry: Geometry
+) -> None:
+    steps, slow, fast = GLANCE[name]
+    bare = load_card(name).compile(geometry)
+    base = load_card(name.replace("glance", "slowfast") + "-base").compile(geometry)
+    assert list(bare.sigmas) == list(base.sigmas) and bare.nfe == base.nfe
+    assert bare.phases == (Phase("slow", 0, steps, slow), Phase("fast", steps, len(base), fast))
+    with pytest.raises(GlanceBenchError, match="has no adapter 'glance-.*glance-bench train glance") as error:
+        load_card(name).digest(geometry)
+    assert error.value.exit_code == 3
+    known = trained(tmp_path, geometry)
+    files = [phase.adapter for phase in load_card(name).compile(known).phases]
+    assert files == [str(tmp_path / f"{adapter}.safetensors") for adapter in (slow, fast)]
+    assert load_card(name).digest(known) != load_card("glance-10@paper").digest(known)
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -97,13 +142,24 @@ def test_the_digest_follows_pixels_and_nothing_else(tmp_path: Path) -> None:
     assert load_card(written(tmp_path, renamed + "guidance: {flux: 2.0}\n" + body)).digest(FLUX) != shipped
     lora = tmp_path / "a.safetensors"
     expert = "experts: [{name: e, lora: a.safetensors}]\n"
-    lora.write_bytes(b"one")
+    write_lora(lora, 1.0)
     first = load_card(written(tmp_path, renamed + body + expert)).digest(FLUX)
-    lora.write_bytes(b"other")
+    write_lora(lora, 2.0)
     assert load_card(written(tmp_path, renamed + body + expert)).digest(FLUX) != first != shipped
     lora.unlink()
     with pytest.raises(GlanceBenchError, match="a.safetensors"):
         load_card(written(tmp_path, renamed + body + expert)).digest(FLUX)
+
+
+def test_a_file_without_alpha_needs_a_stated_scale(tmp_path: Path) -> None:
+    file = write_lora(tmp_path / "foreign.safetensors", alpha=False)
+    with pytest.raises(UsageError, match=r"foreign.safetensors carries no alpha.*state its scale"):
+        lora_card(file, None, "uniform-8").digest(FLUX)
+    assert lora_card(file, 4.0, "uniform-8").digest(FLUX)
+    assert lora_card(write_lora(tmp_path / "whole.safetensors"), None, "uniform-8").digest(FLUX)
+    file.write_bytes(b"no safetensors")
+    with pytest.raises(GlanceBenchError, match="cannot be read"):
+        lora_card(file, None, "uniform-8").digest(FLUX)
 
 
 def test_ones_own_lora_without_a_card(tmp_path: Path) -> None:

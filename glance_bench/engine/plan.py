@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GlanceBenchError, UsageError
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
 from ..registry import METRICS, MODELS, PROMPT_SETS, ModelEntry
-from ..samplers.cards import SamplerCard, load_card, lora_card, trained_adapters
+from ..samplers.cards import SamplerCard, load_card, lora_card
+from ..samplers.lora_files import trained_adapters
 from ..sealed import digest_of, sha256_bytes, slug
 from ..store import UnitInfo
 from ..suite import LocalModel, PromptUse, Suite

@@ -44,11 +44,11 @@ class Adapters:
         key = (str(path.resolve()), path.stat().st_mtime_ns)
         if key not in self._names:
             name = f"adapter_{len(self._names)}"
+            where = {"weight_name": path.name, "local_files_only": True}
             try:
                 with quiet_libraries():
-                    self._pipe.load_lora_weights(
-                        str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True
-                    )
+                    self._check_layers(path, self._pipe.lora_state_dict(str(path.parent), **where))
+                    self._pipe.load_lora_weights(str(path.parent), adapter_name=name, **where)
             except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
                 if self._names:
                     self._serving = UNKNOWN  # undoing the load has left some other adapter active
@@ -59,3 +59,18 @@ class Adapters:
             self._names[key] = name
             self._serving = (name, 1.0)
         return self._names[key]
+
+    def _check_layers(self, path: Path, weights: dict[str, Any]) -> None:
+        """Loading skips what it finds no module for, and half an adapter of another family would go unnoticed."""
+        modules = {name.replace(".base_layer", "") for name, _ in self._pipe.transformer.named_modules()}
+        layers = {
+            key.partition(".lora_")[0].removeprefix("transformer.")
+            for key in weights
+            if "transformer." in key
+        }
+        strange = sorted(layers - modules)
+        if strange:
+            raise GlanceBenchError(
+                f"LoRA file {path} does not belong to this model: it adapts {strange[0]} and {len(strange) - 1} other "
+                f"layers that {type(self._pipe.transformer).__name__} does not have"
+            )

@@ -39,6 +39,7 @@ class DiffusersFamily(ABC):
 
     name: ClassVar[str]
     pipeline_class: ClassVar[Any]
+    transformer_class: ClassVar[Any]
 
     def __init__(self, pipe: Any, path: Path, device: torch.device, dtype: torch.dtype) -> None:
         self.pipe = pipe
@@ -50,8 +51,12 @@ class DiffusersFamily(ABC):
         self._geometries: dict[tuple[int | None, int | None], Geometry] = {}
 
     @classmethod
-    def load(cls, path: Path, *, device: str = "cpu", dtype: str = "float32") -> Self:
+    def load(
+        cls, path: Path, *, device: str = "cpu", dtype: str = "float32", transformer: bool = True
+    ) -> Self:
         """Load the checkpoint in the folder ``path``; the network is never asked.
+
+        Without ``transformer`` it can only encode prompts and images, in the memory that this takes.
 
         Raises GlanceBenchError when the folder, weights or a component are missing or damaged or belong to
         another family, and UsageError for a dtype other than float32, float16, bfloat16.
@@ -68,7 +73,10 @@ class DiffusersFamily(ABC):
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
         try:
-            pipe = cls.pipeline_class.from_pretrained(path, dtype=DTYPES[dtype], local_files_only=True)
+            parts = {} if transformer else {"transformer": None}
+            pipe = cls.pipeline_class.from_pretrained(
+                path, dtype=DTYPES[dtype], local_files_only=True, **parts
+            )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             what = " ".join(str(error).split())[:300]
             raise GlanceBenchError(f"checkpoint {path} cannot be loaded: {what}") from error
@@ -174,6 +182,42 @@ class DiffusersFamily(ABC):
             pixels = made.nan_to_num(0).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
         watch.on_finish(finite.tolist())
         return pixels.contiguous().numpy()
+
+    def encode_image(self, images: np.ndarray) -> torch.Tensor:
+        """Packed latents float32[N, tokens, channels] on the CPU, of uint8[N, H, W, 3]: the posterior's mean.
+
+        Raises UsageError when the sides do not fit the packing.
+        """
+        self.geometry(*images.shape[1:3])
+        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with torch.no_grad():
+            latents = self._latents(self._place(pixels)).float().cpu()
+        count, channels, height, width = latents.shape
+        packed = self.pipe._pack_latents(latents, count, channels, height, width)
+        return torch.as_tensor(packed)
+
+    @abstractmethod
+    def inputs(self, embeds: Sequence[Embeds], guidance: float | None = None) -> dict[str, torch.Tensor]:
+        """What ``velocity`` needs of N prompts (entries of ``encode``), and of the guidance that FLUX is told."""
+
+    @staticmethod
+    @abstractmethod
+    def velocity(
+        transformer: torch.nn.Module,
+        latents: torch.Tensor,
+        t_cond: torch.Tensor,
+        inputs: Mapping[str, torch.Tensor],
+        tokens: tuple[int, int],
+    ) -> torch.Tensor:
+        """One evaluation outside the pipeline: float[N, rows * columns, channels], noise minus image.
+
+        ``latents`` are packed, float[N, rows * columns, channels]; ``t_cond`` is float[N] in [0, 1]; ``inputs`` are
+        from ``inputs``; ``tokens`` are (rows, columns).
+        """
+
+    @abstractmethod
+    def _latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Normalised latents [N, C, H, W] of pixels [N, 3, H, W] in -1..1."""
 
     @abstractmethod
     def _encode(self, text: str) -> dict[str, Any]:

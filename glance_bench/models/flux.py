@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, FluxTransformer2DModel
 
 from ..errors import UsageError
 from ..trajectory import Step
@@ -18,6 +18,7 @@ class FluxFamily(DiffusersFamily):
 
     name = "flux"
     pipeline_class = FluxPipeline
+    transformer_class = FluxTransformer2DModel
 
     def _encode(self, text: str) -> dict[str, Any]:
         limit = self.settings.max_sequence_length
@@ -26,6 +27,42 @@ class FluxFamily(DiffusersFamily):
             prompt=text, prompt_2=None, device=self.device, max_sequence_length=limit
         )
         return {"prompt_embeds": embeds[0].cpu(), "pooled": pooled[0].cpu(), "truncated": len(tokens) > limit}
+
+    def inputs(self, embeds: Sequence[Embeds], guidance: float | None = None) -> dict[str, torch.Tensor]:
+        """See ``DiffusersFamily.inputs``."""
+        value = self.settings.guidance if guidance is None else guidance
+        return {
+            "encoder_hidden_states": self._place(torch.stack([entry["prompt_embeds"] for entry in embeds])),
+            "pooled_projections": self._place(torch.stack([entry["pooled"] for entry in embeds])),
+            "guidance": self._place(torch.full((len(embeds),), float(value))),
+        }
+
+    @staticmethod
+    def velocity(
+        transformer: torch.nn.Module,
+        latents: torch.Tensor,
+        t_cond: torch.Tensor,
+        inputs: Mapping[str, torch.Tensor],
+        tokens: tuple[int, int],
+    ) -> torch.Tensor:
+        """See ``DiffusersFamily.velocity``."""
+        text = inputs["encoder_hidden_states"]
+        embedded = transformer.config.guidance_embeds  # FLUX.1-schnell's is not
+        places = FluxPipeline._prepare_latent_image_ids(1, *tokens, latents.device, latents.dtype)
+        made: torch.Tensor = transformer(
+            hidden_states=latents,
+            timestep=t_cond,
+            img_ids=places,
+            txt_ids=torch.zeros(text.shape[1], 3, device=latents.device, dtype=latents.dtype),
+            return_dict=False,
+            **{name: value for name, value in inputs.items() if embedded or name != "guidance"},
+        )[0]
+        return made
+
+    def _latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        vae = self.pipe.vae
+        mean = vae.encode(pixels).latent_dist.mode()
+        return torch.as_tensor((mean - vae.config.shift_factor) * vae.config.scaling_factor)
 
     def _conditioning(self, embeds: Sequence[Embeds], step: Step) -> dict[str, Any]:
         if step.passes != 1:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from diffusers import QwenImagePipeline
+from diffusers import QwenImagePipeline, QwenImageTransformer2DModel
 from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import UsageError
@@ -22,6 +22,7 @@ class QwenImageFamily(DiffusersFamily):
 
     name = "qwen_image"
     pipeline_class = QwenImagePipeline
+    transformer_class = QwenImageTransformer2DModel
 
     def _encode(self, text: str) -> dict[str, Any]:
         limit = self.settings.max_sequence_length
@@ -34,6 +35,41 @@ class QwenImageFamily(DiffusersFamily):
     @cached_property
     def _negative(self) -> torch.Tensor:
         return self.encode([NEGATIVE_PROMPT])[0]["prompt_embeds"]
+
+    def inputs(self, embeds: Sequence[Embeds], guidance: float | None = None) -> dict[str, torch.Tensor]:
+        """See ``DiffusersFamily.inputs``; this family has no guidance input."""
+        made = self._padded("prompt", [entry["prompt_embeds"] for entry in embeds])
+        return {
+            "encoder_hidden_states": made["prompt_embeds"],
+            "encoder_hidden_states_mask": made["prompt_embeds_mask"],
+        }
+
+    @staticmethod
+    def velocity(
+        transformer: torch.nn.Module,
+        latents: torch.Tensor,
+        t_cond: torch.Tensor,
+        inputs: Mapping[str, torch.Tensor],
+        tokens: tuple[int, int],
+    ) -> torch.Tensor:
+        """See ``DiffusersFamily.velocity``."""
+        made: torch.Tensor = transformer(
+            hidden_states=latents,
+            timestep=t_cond,
+            img_shapes=[[(1, *tokens)]] * len(latents),
+            return_dict=False,
+            **inputs,
+        )[0]
+        return made
+
+    def _latents(self, pixels: torch.Tensor) -> torch.Tensor:
+        vae = self.pipe.vae
+        latents = vae.encode(pixels.unsqueeze(2)).latent_dist.mode().squeeze(2)
+        mean, std = (
+            torch.tensor(values, device=latents.device, dtype=latents.dtype)[:, None, None]
+            for values in (vae.config.latents_mean, vae.config.latents_std)
+        )
+        return torch.as_tensor((latents - mean) / std)
 
     def _conditioning(self, embeds: Sequence[Embeds], step: Step) -> dict[str, Any]:
         if step.passes not in (1, 2):

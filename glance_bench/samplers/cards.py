@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from ..digests import file_digests
 from ..errors import GlanceBenchError, UsageError, near_misses
 from ..registry import FAMILIES
 from ..resources import data_dir
@@ -26,18 +25,30 @@ from ..sealed import digest_of
 from ..trajectory import (
     TEACHER_STEPS,
     FloatArray,
+    Move,
     Phase,
     TimeShift,
     Trajectory,
     boundary_step,
-    from_grid,
+    from_moves,
+    grid_moves,
     slow_fast_indices,
     slow_fast_is_derived,
     teacher_grid,
     uniform_indices,
 )
+from .listed import Printed, Reshifted, TimestepsOnly
+from .lora_files import contents
 
-__all__ = ["Expert", "Geometry", "SamplerCard", "list_cards", "load_card", "lora_card", "trained_adapters"]
+__all__ = [
+    "Expert",
+    "Geometry",
+    "OnGrid",
+    "SamplerCard",
+    "list_cards",
+    "load_card",
+    "lora_card",
+]
 
 ADAPTER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+@=-]*/[A-Za-z0-9][A-Za-z0-9._+@=-]*$"
 
@@ -59,12 +70,6 @@ class Geometry:
     adapters: Mapping[str, Path] = field(default_factory=dict, compare=False)
 
 
-def trained_adapters(folder: Path | None) -> dict[str, Path]:
-    """The LoRA files below a model's adapter folder, by name: ``glance-10/slow`` is glance-10/slow.safetensors."""
-    files = sorted(folder.glob("*/*.safetensors")) if folder else []
-    return {f"{file.parent.name}/{file.stem}": file for file in files}
-
-
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -72,7 +77,19 @@ class _Strict(BaseModel):
 Steps = Annotated[int, Field(ge=1, le=1000)]
 
 
-class Native(_Strict):
+class OnGrid(_Strict):
+    """A schedule that keeps some levels of a grid of the model's own."""
+
+    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
+        """The grid, float64[n + 1], and the kept indices."""
+        raise NotImplementedError
+
+    def moves(self, geometry: Geometry) -> list[Move]:
+        """One move a step, from each kept level to the next and from the last to 0."""
+        return grid_moves(*self.levels(geometry))
+
+
+class Native(OnGrid):
     """The stock scheduler asked for ``steps`` steps; with 50 it is the teacher."""
 
     kind: Literal["native"]
@@ -83,7 +100,7 @@ class Native(_Strict):
         return teacher_grid(geometry.shift, geometry.tokens, self.steps), range(self.steps)
 
 
-class Uniform(_Strict):
+class Uniform(OnGrid):
     """``steps`` evenly skipped steps of the ``of``-step grid; see ``trajectory.uniform_indices``."""
 
     kind: Literal["uniform"]
@@ -101,7 +118,7 @@ class Uniform(_Strict):
         return teacher_grid(geometry.shift, geometry.tokens, self.of), uniform_indices(self.steps, self.of)
 
 
-class Indices(_Strict):
+class Indices(OnGrid):
     """These indices (0-based, rising) of the ``of``-step grid."""
 
     kind: Literal["indices"]
@@ -119,7 +136,7 @@ class Indices(_Strict):
         return teacher_grid(geometry.shift, geometry.tokens, self.of), self.indices
 
 
-class SlowFast(_Strict):
+class SlowFast(OnGrid):
     """Glance's sets of the 50-step grid; see ``trajectory.slow_fast_indices`` for what is published."""
 
     kind: Literal["slow-fast"]
@@ -152,7 +169,9 @@ class Expert(_Strict):
     name: Annotated[str, Field(min_length=1, max_length=40)]
     lora: str | None = Field(None, description="path of a LoRA file, relative to the card")
     adapter: str | None = Field(None, pattern=ADAPTER_NAME, description="an adapter of the model, by name")
-    scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    scale: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
+        None, description="times the file's own alpha / rank; must be given for a file without alpha"
+    )
     until: Boundary | None = Field(None, description="absent for the last expert")
 
     @field_validator("lora")
@@ -165,6 +184,11 @@ class Expert(_Strict):
         if self.lora and self.adapter:
             raise ValueError("expected lora or adapter, not both")
         return self
+
+    @property
+    def weight(self) -> float:
+        """The scale, 1 where it is the file's own."""
+        return 1.0 if self.scale is None else self.scale
 
     def file(self, geometry: Geometry) -> str | None:
         """The LoRA file that serves on a model: its path, or the adapter's bare name where it is not trained yet."""
@@ -180,7 +204,10 @@ class SamplerCard(_Strict):
     title: str = ""
     description: str = ""
     families: list[str] = Field(["flux", "qwen_image"], min_length=1)
-    schedule: Annotated[Native | Uniform | Indices | SlowFast, Field(discriminator="kind")]
+    schedule: Annotated[
+        Native | Uniform | Indices | SlowFast | Printed | Reshifted | TimestepsOnly,
+        Field(discriminator="kind"),
+    ]
     experts: list[Expert] = Field(
         [], description="who serves which steps; default: the base model, all of them"
     )
@@ -216,19 +243,19 @@ class SamplerCard(_Strict):
     def compile(self, geometry: Geometry) -> Trajectory:
         """The steps for a model. Every step's guidance and passes are explicit.
 
-        Raises UsageError when the card is not for the model's family, or a boundary lies outside the steps.
+        Raises UsageError when the card is not for the model's family, a boundary lies outside the steps, or no
+        published schedule of the name that the card gives exists for the family.
         """
         if geometry.family not in self.families:
             names = " and ".join(self.families)
             raise UsageError(f"sampler {self.name!r} is for {names}, not for {geometry.family}")
-        grid, kept = self.schedule.levels(geometry)
+        moves = self.schedule.moves(geometry)
         guidance = self.guidance.get(geometry.family, geometry.guidance)
-        return from_grid(
-            grid,
-            kept,
+        return from_moves(
+            moves,
             guidance=guidance,
             passes=2 if geometry.cfg and guidance > 1 else 1,
-            phases=self._phases(grid[np.array(kept)], geometry),
+            phases=self._phases([move.sigma for move in moves], geometry),
         )
 
     def digest(self, geometry: Geometry) -> str:
@@ -243,20 +270,21 @@ class SamplerCard(_Strict):
                     f"sampler {self.name!r}: the model has no adapter {expert.adapter!r} ({known}); "
                     "glance-bench train glance makes one"
                 )
-        files = [Path(file) for expert in self.experts if (file := expert.file(geometry))]
-        content = dict(zip(map(str, files), file_digests(files), strict=True))
+        served = [(expert, expert.file(geometry)) for expert in self.experts]
+        content = contents([(file, expert.scale) for expert, file in served if file])
         experts = [
             {
-                **expert.model_dump(exclude={"name", "adapter"}),
-                "lora": content[file] if (file := expert.file(geometry)) else None,
+                "lora": content[file] if file else None,
+                "scale": expert.weight,
+                "until": expert.until.model_dump() if expert.until else None,
             }
-            for expert in self.experts
+            for expert, file in served
         ]
         return digest_of(
             {"schedule": self.schedule.model_dump(), "experts": experts, "guidance": self.guidance}
         )
 
-    def _phases(self, sigmas: FloatArray, geometry: Geometry) -> list[Phase]:
+    def _phases(self, sigmas: Sequence[float], geometry: Geometry) -> list[Phase]:
         if isinstance(self.schedule, SlowFast) and not self.experts:
             slow = self.schedule.slow
             return [Phase("slow", 0, slow), Phase("fast", slow, len(sigmas))]
@@ -269,7 +297,7 @@ class SamplerCard(_Strict):
                 stop = boundary_step(sigmas, step=until.step, sigma=until.sigma, at_snr=until.snr)
             if stop <= start:
                 raise UsageError(f"sampler {self.name!r}: expert {expert.name!r} has no step to serve")
-            phases.append(Phase(expert.name, start, stop, expert.file(geometry), expert.scale))
+            phases.append(Phase(expert.name, start, stop, expert.file(geometry), expert.weight))
             start = stop
         return phases
 
@@ -277,8 +305,10 @@ class SamplerCard(_Strict):
 def list_cards() -> list[SamplerCard]:
     """The shipped cards, by nominal number of steps, the teacher first, then by name."""
     cards = [_read(path) for path in data_dir("baselines").glob("*.yaml")]
-    probe = Geometry("flux", TimeShift(), 4096, 1.0, False)
-    order = {card.name: len(card.schedule.levels(probe)[1]) for card in cards}
+    order = {
+        card.name: len(card.schedule.moves(Geometry(card.families[0], TimeShift(), 4096, 1.0, False)))
+        for card in cards
+    }
     return sorted(cards, key=lambda card: (-order[card.name], card.name))
 
 
@@ -298,23 +328,25 @@ def load_card(name_or_path: str) -> SamplerCard:
     return _read(shipped[name_or_path])
 
 
-def lora_card(file: str | Path, scale: float, like: str) -> SamplerCard:
+def lora_card(file: str | Path, scale: float | None, like: str) -> SamplerCard:
     """A sampler that plays the schedule and guidance of the card ``like`` with one LoRA throughout.
 
-    Its name says all three. Raises UsageError when the file is missing or the scale is not finite.
+    Its name says all three; a scale of None is the file's own. Raises UsageError when the file is missing or the
+    scale is not finite.
     """
     path = Path(file).absolute()
     if not path.is_file():
         raise UsageError(f"no LoRA file at {file}")
-    if not np.isfinite(scale):
+    if scale is not None and not np.isfinite(scale):
         raise UsageError(f"LoRA scale must be a finite number, got {scale}")
     base = load_card(like)
+    shown = "1" if scale is None else f"{scale:g}"
     return base.model_copy(
         update={
-            "name": f"{re.sub('[^A-Za-z0-9._+=-]', '-', path.stem)[:40]}@{scale:g}-like-{base.name}",
-            "title": f"{path.name} at {scale:g} on {base.name}",
+            "name": f"{re.sub('[^A-Za-z0-9._+=-]', '-', path.stem)[:40]}@{shown}-like-{base.name}",
+            "title": f"{path.name} at {shown} on {base.name}",
             "description": f"One LoRA on the schedule of {base.name}.",
-            "experts": [Expert(name="lora", lora=str(path), scale=float(scale))],
+            "experts": [Expert(name="lora", lora=str(path), scale=scale)],
             "licence": "",
             "citation": "",
         }

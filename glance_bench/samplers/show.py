@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from ..terminal import printable
 from ..trajectory import snr
-from .cards import Geometry, SamplerCard, load_card
+from .cards import Geometry, OnGrid, SamplerCard, load_card
 
 BAR = 40  # characters from sigma 1 to sigma 0
 MARKS = "#=o*+x"  # one a phase
@@ -18,18 +19,22 @@ def document(card: SamplerCard, geometry: Geometry) -> dict[str, Any]:
 
     ``steps`` has one entry a step: ``step`` (from 0), ``index`` on the schedule's own grid, ``sigma``,
     ``sigma_next``, ``t_cond``, ``snr`` (at sigma), ``phase``, ``adapter``, ``adapter_scale``, ``guidance``,
-    ``passes``. ``speedup`` is nominal: evaluations of teacher-50 on this model over the card's. Raises as
-    ``card.compile`` does.
+    ``passes``. ``index`` and ``grid_steps`` are null for a schedule that is no part of one grid. ``speedup``
+    is nominal: evaluations of teacher-50 on this model over the card's. Raises as ``card.compile`` does.
     """
     trajectory = card.compile(geometry)
-    grid, kept = card.schedule.levels(geometry)
+    grid_steps: int | None = None
+    indices: Sequence[int | None] = [None] * len(trajectory)
+    if isinstance(card.schedule, OnGrid):
+        grid, indices = card.schedule.levels(geometry)
+        grid_steps = len(grid) - 1
     return {
         "name": card.name,
         "title": card.title,
         "description": card.description,
         "family": geometry.family,
         "tokens": geometry.tokens,
-        "grid_steps": len(grid) - 1,
+        "grid_steps": grid_steps,
         "derived": card.derived,
         "guidance": trajectory.steps[0].guidance,
         "nfe": trajectory.nfe,
@@ -48,7 +53,7 @@ def document(card: SamplerCard, geometry: Geometry) -> dict[str, Any]:
         "steps": [
             {"step": number, "index": index, "snr": snr(step.sigma), "phase": step.phase, **row}
             for number, (index, step, row) in enumerate(
-                zip(kept, trajectory.steps, trajectory.to_rows(), strict=True)
+                zip(indices, trajectory.steps, trajectory.to_rows(), strict=True)
             )
         ],
     }
@@ -57,14 +62,15 @@ def document(card: SamplerCard, geometry: Geometry) -> dict[str, Any]:
 def text(card: SamplerCard, geometry: Geometry) -> str:
     """The same as plain lines, at most 110 columns: a heading, and a row a step with the span it covers."""
     data = document(card, geometry)
+    grid = f"of the {data['grid_steps']}-step grid of" if data["grid_steps"] else "from a published list, on"
     names = [phase["name"] for phase in data["phases"]]
     mark = {name: MARKS[number % len(MARKS)] for number, name in enumerate(dict.fromkeys(names))}
     width = max(5, *(len(printable(name)) for name in names))
     lines = [
         f"{data['name']}: {printable(data['title'])}",
         *textwrap.wrap(printable(data["description"]), 108),
-        f"{len(data['steps'])} steps of the {data['grid_steps']}-step grid of {data['family']} at "
-        f"{data['tokens']} tokens; guidance {data['guidance']:g}; NFE {data['nfe']}, "
+        f"{len(data['steps'])} steps {grid} {data['family']} at {data['tokens']} tokens; "
+        f"guidance {data['guidance']:g}; NFE {data['nfe']}, "
         f"{data['speedup']:.3g}x fewer than teacher-50",
         *(["derived: the index list of this set is not published"] if data["derived"] else []),
     ]
@@ -84,7 +90,8 @@ def text(card: SamplerCard, geometry: Geometry) -> str:
         f"step index  {'phase':{width}}  passes   sigma -> next   1000 * t       SNR  1{'sigma':^{BAR - 2}}0",
     ]
     lines += [
-        f"{row['step']:4d} {row['index']:5d}  {printable(row['phase']):{width}}  {row['passes']:6d}  "
+        f"{row['step']:4d} {'-' if row['index'] is None else row['index']:>5}  "
+        f"{printable(row['phase']):{width}}  {row['passes']:6d}  "
         f"{row['sigma']:.4f} -> {row['sigma_next']:.4f}  {row['t_cond'] * 1000:8.3f}  {row['snr']:8.3g}  "
         f"{_bar(row['sigma'], row['sigma_next'], mark[row['phase']])}"
         for row in data["steps"]

@@ -1,0 +1,98 @@
+"""How much memory training takes, from the checkpoint's configuration alone.
+
+Parameters are counted on torch's meta device, adapters included, so nothing is allocated. Activations assume gradient
+checkpointing: every block keeps its inputs, and one block at a time is computed again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..registry import FAMILIES, ModelEntry
+from .lora import add_lora
+from .recipe import Recipe
+
+__all__ = ["Memory", "on_meta", "predict", "predict_for"]
+
+GIB = 2**30
+BITS = {
+    "float32": 32.0,
+    "bfloat16": 16.0,
+    "float16": 16.0,
+    "float8": 8.0,
+    "int8": 8.0,
+    "nf4": 4.127,
+}  # a weight
+OVERHEAD = 0.8  # GiB: the CUDA context, the allocator's rounding, the library's workspaces
+KEPT_IN_A_BLOCK = (
+    34  # values a token and a channel while one block is recomputed: attention, MLP, their gradients
+)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by what holds them."""
+
+    trainable: int
+    weights: float
+    adapter: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.adapter + self.activations + OVERHEAD * GIB
+
+    def document(self) -> dict[str, Any]:
+        """JSON data; sizes in GiB."""
+        return {
+            "trainable_parameters": self.trainable,
+            "memory_gib": {
+                "total": self.total / GIB,
+                "weights": self.weights / GIB,
+                "adapter": self.adapter / GIB,
+                "activations": self.activations / GIB,
+                "overhead": OVERHEAD,
+            },
+        }
+
+
+def on_meta(transformer_class: Any, config: dict[str, Any]) -> nn.Module:
+    """A transformer of this configuration without storage."""
+    with torch.device("meta"):
+        made: nn.Module = transformer_class.from_config(config)
+    return made
+
+
+def predict(entry: ModelEntry, recipe: Recipe, tokens: int) -> Memory:
+    """For a checkpoint folder and ``tokens`` image tokens; its text length is the recipe's family's own limit."""
+    from ..models.checkpoints import read_settings
+
+    config = json.loads((Path(entry.path) / "transformer" / "config.json").read_text(encoding="utf-8"))
+    transformer = on_meta(FAMILIES.get(entry.family).transformer_class, config)
+    return predict_for(transformer, recipe, tokens + read_settings(Path(entry.path)).max_sequence_length)
+
+
+def predict_for(transformer: nn.Module, recipe: Recipe, tokens: int) -> Memory:
+    """For a transformer on the meta device and ``tokens`` image and text tokens together, batch 1.
+
+    Linear weights take the bits of ``recipe.base_weights``, everything else 16 (or the plain type's own); the adapter
+    has float32 weights and gradients, and two optimizer states of 1 (8-bit) or 4 bytes. Activations are 16 bit.
+    """
+    linear = sum(module.weight.numel() for module in transformer.modules() if isinstance(module, nn.Linear))
+    total = sum(parameter.numel() for parameter in transformer.parameters())
+    rest_bits = 32 if recipe.base_weights == "float32" else 16
+    weights = (linear * BITS[recipe.base_weights] + (total - linear) * rest_bits) / 8
+    trainable = add_lora(transformer, recipe)
+    adapter = trainable * (4 + 4 + (2 if recipe.optimizer == "adamw-8bit" else 8))
+    config: Any = transformer.config
+    width = config.num_attention_heads * config.attention_head_dim
+    blocks = config.num_layers + getattr(config, "num_single_layers", 0)
+    size = 4 if recipe.precision == "float32" else 2
+    activations = tokens * width * size * (blocks + KEPT_IN_A_BLOCK)
+    return Memory(trainable, weights, adapter, activations)
