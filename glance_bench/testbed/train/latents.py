@@ -14,9 +14,10 @@ from torch import Tensor
 from glance_bench.testbed.scenes import KINDS, WORLD_VERSION, Scene, caption, sample_scene
 from glance_bench.testbed.world import render
 
-PER_KIND = {"object": 7000, "pair": 14000, "count": 4000, "sign": 12000, "sign+object": 5000, "poster": 6000}
+PER_KIND = {"object": 7000, "pair": 14000, "count": 4000, "sign": 24000, "sign+object": 8000, "poster": 6000}
 CURRICULUM = (  # (until this share of training, weights in the order of KINDS)
     (0.3, (0.40, 0.20, 0.08, 0.32, 0.00, 0.00)),
+    (0.8, (0.08, 0.14, 0.06, 0.52, 0.12, 0.08)),
     (1.0, (0.14, 0.28, 0.10, 0.26, 0.10, 0.12)),
 )
 

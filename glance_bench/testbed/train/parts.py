@@ -132,7 +132,7 @@ def write_clip(work: Path, log: Log) -> None:
     testbed_frechet().reference(CLIP)
 
 
-DISTILLED = 0.06  # share of FLUX's images that go to guidance distillation
+DISTILLED = 0.03  # share of FLUX's images that go to guidance distillation
 
 
 def train_flux(work: Path, images: int | None, log: Log, *, warm: bool = False) -> None:
