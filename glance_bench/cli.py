@@ -233,12 +233,41 @@ def verify(
             raise typer.Exit(INCOMPLETE)
 
 
+@app.command()
+def analyze(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: RUN/analysis.")] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="The first so many prompts of the run.")] = 8,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Velocity error of every step against the teacher, SNR and loss curves: numbers and figures."""
+    with _guarded():
+        from .analysis import analyze as analysis
+        from .store import Run
+        from .terminal import Progress
+
+        place = output or folder / "analysis"
+        document = analysis.analyze(Run(folder), place, prompts, Progress(quiet))
+        if as_json:
+            _print_json(document)
+        else:
+            print("\n".join(analysis.lines(document)))
+            print(f"\nfigures and numbers: {place}")
+
+
 @training.command("glance")
 def train_glance(
-    model: Annotated[str, typer.Option(help="A registered model, or the folder of a diffusers checkpoint.")],
-    sample: Annotated[
-        str, typer.Option(help="An image, a folder of images with a .txt caption beside each, or 'noise'.")
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A registered model, the folder of a diffusers checkpoint, or a family to --plan for."
+        ),
     ],
+    sample: Annotated[
+        str | None,
+        typer.Option(help="An image, a folder of images with a .txt caption beside each, or 'noise'."),
+    ] = None,
     caption: Annotated[str | None, typer.Option(help="The image's caption, or a text file with it.")] = None,
     recipe: Annotated[
         str | None,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from .errors import GlanceBenchError
+from .resources import cache_dir
 from .sealed import sha256_file, write_atomic
 
 __all__ = ["file_digests"]
@@ -23,8 +21,7 @@ def file_digests(files: Sequence[Path]) -> list[str]:
     The memory is ``digests.json`` in the user's cache folder (``GLANCE_BENCH_CACHE`` overrides); losing it,
     or not being able to write it, costs time only. Raises GlanceBenchError for a file that cannot be read.
     """
-    folder = os.environ.get("GLANCE_BENCH_CACHE") or platformdirs.user_cache_dir("glance-bench")
-    place = Path(folder) / "digests.json"
+    place = cache_dir() / "digests.json"
     known = _read(place)
     found = {}
     for file in files:

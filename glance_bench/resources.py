@@ -1,9 +1,14 @@
-"""Where the YAML files that ship with the package lie: beside it in a checkout, inside it once installed."""
+"""Where files lie: the YAML that ships with the package, and what is kept for the user between runs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
+
+import platformdirs
+
+__all__ = ["cache_dir", "data_dir"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -24,3 +29,8 @@ def data_dir(kind: Literal["baselines", "suites"]) -> Path:
     if packaged.is_dir():
         return packaged
     raise FileNotFoundError(f"{kind}: neither {checkout} nor {packaged} exists; reinstall glance-bench")
+
+
+def cache_dir() -> Path:
+    """The user's cache folder, which may not exist yet; ``GLANCE_BENCH_CACHE`` overrides it."""
+    return Path(os.environ.get("GLANCE_BENCH_CACHE") or platformdirs.user_cache_dir("glance-bench"))

@@ -7,6 +7,7 @@
     timing/<model>/<sampler>-<hash12>.<seal>.parquet
     embeddings/<checkpoint hash12>/<text hash>.<seal>.safetensors
     suite.json  prompts.json  env.json  manifest.json  results.json  report/index.html
+    analysis/   what `glance-bench analyze` found; nothing else is made from it
     quarantine/   damaged and foreign files, moved here with the reason in log.jsonl
 
 A unit's folder is renamed into place when it is whole. ``unit.json`` lists every file with its size and
@@ -118,7 +119,7 @@ class Run:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What this run consists of: ``name``, ``units``, ``samplers``, ``metrics``, ``timing``.
+        """What this run consists of: ``name``, ``units``, ``samplers``, ``adapters``, ``metrics``, ``timing``.
 
         Raises GlanceBenchError when the folder is not a run.
         """

@@ -15,9 +15,12 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 
 from .errors import UsageError, near_misses
@@ -31,7 +34,10 @@ __all__ = [
     "LoraSampler",
     "Profile",
     "PromptUse",
+    "Samples",
     "Suite",
+    "TrainAdapters",
+    "TrainedSampler",
     "find_suite",
     "list_suites",
     "load_suite",
@@ -45,7 +51,7 @@ def _from_here(path: str, info: ValidationInfo) -> str:
     return path if info.context is None else os.path.join(info.context, os.path.expanduser(path))
 
 
-def _card_from_here(name: str, info: ValidationInfo) -> str:
+def _yaml_from_here(name: str, info: ValidationInfo) -> str:
     return _from_here(name, info) if name.endswith((".yaml", ".yml")) else name
 
 
@@ -55,9 +61,24 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _no_seed(changes: dict[str, Any]) -> dict[str, Any]:
+    if "seed" in changes:
+        raise ValueError("the seeds of the training are 'seeds', beside 'changes'")
+    return changes
+
+
+def _distinct(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("a seed is listed twice")
+    return seeds
+
+
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_from_here)]
-CardName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_card_from_here)]
+CardName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_yaml_from_here)]
+RecipeName = CardName
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
 Pixels = Annotated[int, Field(ge=16, le=8192, multiple_of=8)]
 Text = Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_not_blank)]
@@ -82,6 +103,80 @@ class LoraSampler(_Strict):
     lora: FilePath
     scale: float | None = Field(None, description="default: the file's own alpha / rank")
     like: Name
+
+
+class Samples(_Strict):
+    """What adapters are trained on: exactly one of an image, a folder, noise, or what the teacher draws."""
+
+    image: FilePath | None = None
+    caption: Text | None = Field(None, description="the image's; default: the .txt file beside it")
+    folder: FilePath | None = Field(None, description="of images with a .txt caption beside each")
+    noise: Literal[True] | None = Field(None, description="Gaussian noise")
+    teacher: list[Text] | None = Field(
+        None,
+        min_length=1,
+        description="captions; each model draws them with teacher-50, from seeds 0, 1, ...",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Samples:
+        if [self.image, self.folder, self.noise, self.teacher].count(None) != 3:
+            raise ValueError("expected exactly one of image, folder, noise, teacher")
+        if self.caption and not self.image:
+            raise ValueError("'caption' goes with 'image'")
+        return self
+
+
+class TrainAdapters(_Strict):
+    """Adapters that a run trains where they are missing, once for each model and seed."""
+
+    name: Label
+    recipe: RecipeName | dict[Name, RecipeName] | None = Field(
+        None, description="name or path, or one for each family; default: the published one of the family"
+    )
+    changes: Annotated[dict[str, Any], AfterValidator(_no_seed)] = Field(
+        {}, description="settings that replace the recipe's"
+    )
+    sample: Samples
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)] = [0]
+
+    def labels(self, seed: int) -> list[str]:
+        """The adapter folders by which cards name what one seed gives: NAME.s<seed>, NAME for the first."""
+        numbered = [f"{self.name}.s{seed}"] if len(self.seeds) > 1 else []
+        return [self.name, *numbered] if seed == self.seeds[0] else numbered
+
+
+class TrainedSampler(_Strict):
+    """The card ``like`` played with adapters that the suite trains: a sampler for each of their seeds."""
+
+    like: CardName
+    adapters: Name = Field(description="the name of an entry of 'train'")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+@=-]{0,99}$")] | None = Field(
+        None, description="default: <like>+<adapters>; with several seeds .s<seed> is appended"
+    )
+
+    @property
+    def label(self) -> str:
+        """What the sampler is called, but for its seed. Raises UsageError when ``like`` is no card."""
+        return self.name or f"{load_card(self.like).name}+{self.adapters}"
+
+
+CARD, LORA, TRAINED = "a card", "a LoRA file", "trained adapters"  # blanks: these are no keys of a file
+
+
+def _sort_of_sampler(given: Any) -> str:
+    """Which kind of entry stands in ``samplers``, so that a mistake in one is told as a mistake in that kind."""
+    if isinstance(given, LoraSampler) or (isinstance(given, dict) and "adapters" not in given):
+        return LORA
+    return TRAINED if isinstance(given, TrainedSampler | dict) else CARD
+
+
+Sampler = Annotated[
+    Annotated[CardName, Tag(CARD)]
+    | Annotated[LoraSampler, Tag(LORA)]
+    | Annotated[TrainedSampler, Tag(TRAINED)],
+    Discriminator(_sort_of_sampler),
+]
 
 
 class PromptUse(_Strict):
@@ -128,13 +223,14 @@ class Suite(_Strict):
     """One benchmark: models x samplers x prompts, and how the images are scored."""
 
     version: Literal[1] = Field(1, description="the version of this file format")
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    name: Label
     title: str = ""
     models: list[Name | LocalModel] = Field([], description="registered names, or folders")
     prompts: list[PromptUse] = Field(min_length=1)
-    samplers: list[CardName | LoraSampler] = Field(min_length=1, description="names, or paths of cards")
+    train: list[TrainAdapters] = Field([], description="adapters to be trained, for samplers to play")
+    samplers: list[Sampler] = Field(min_length=1, description="names, or paths of cards")
     metrics: list[Name] = Field([])
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Seed = 0
     images_per_prompt: Count = 1
     noise: Literal["hashed", "by-index"] = "hashed"
     resolution: Pixels | None = Field(None, description="of a side; default: the model's own")
@@ -176,7 +272,8 @@ class Suite(_Strict):
             for use in data["prompts"]:
                 use["limit"] = limit if use["limit"] is None else min(limit, use["limit"])
         if samplers:
-            data["samplers"] = list(samplers)
+            trained = {s.label: s.model_dump() for s in self.samplers if isinstance(s, TrainedSampler)}
+            data["samplers"] = [trained.get(name, name) for name in samplers]
         if lora is not None:
             data["samplers"].append(lora.model_dump())
         if metrics:
@@ -247,12 +344,25 @@ def _complaints(suite: Suite) -> Iterator[tuple[Place, str]]:
     for number, metric in enumerate(suite.metrics):
         if metric not in METRICS:
             yield ("metrics", number), f"unknown metric {metric!r}; {near_misses(metric, METRICS.names())}"
+    trained = [entry.name for entry in suite.train]
+    yield from _twice("train entry", trained, ("train",))
+    for number, entry in enumerate(suite.train):
+        numbered = {f"{entry.name}.s{seed}" for seed in entry.seeds if len(entry.seeds) > 1}
+        for clash in sorted(numbered.intersection(trained)):
+            yield ("train", number), f"seed of {entry.name!r} and train entry {clash!r} have the same name"
+        for family in entry.recipe if isinstance(entry.recipe, dict) else ():
+            if family not in FAMILIES:
+                hint = near_misses(family, FAMILIES.names())
+                yield ("train", number, "recipe"), f"unknown model family {family!r}; {hint}"
     yield from _twice("sampler", map(str, suite.samplers), ("samplers",))
     for number, sampler in enumerate(suite.samplers):
         try:
             load_card(sampler if isinstance(sampler, str) else sampler.like)
         except UsageError as error:
             yield ("samplers", number), str(error)
+        if isinstance(sampler, TrainedSampler) and sampler.adapters not in trained:
+            hint = near_misses(sampler.adapters, trained) or "the suite has no 'train'"
+            yield ("samplers", number, "adapters"), f"no train entry {sampler.adapters!r}; {hint}"
 
 
 def _room_complaints(room: Suite | Profile, at: Place) -> Iterator[tuple[Place, str]]:

@@ -96,6 +96,7 @@ def test_declared_variants_are_one_setting_each() -> None:
         ({"steps": 0}, "steps"),
         ({"targets": []}, "targets"),
         ({"schedule": {"kind": "uniform", "steps": 8}}, "experts: single"),
+        ({"precision": "float32"}, "goes with base_weights float32"),
         ({"learning_rate": float("nan")}, "learning_rate"),
     ],
 )
@@ -331,7 +332,12 @@ def test_requests_that_cannot_be_trained(entry: ModelEntry, tmp_path: Path) -> N
         (recipe_for(entry.family), [], "no samples"),
     ]
     with pytest.raises(GlanceBenchError, match="nf4 need a GPU"):
-        train(entry, recipe_for(entry.family, base_weights="nf4"), [pair()], tmp_path / "out")
+        train(
+            entry,
+            recipe_for(entry.family, base_weights="nf4", precision="bfloat16"),
+            [pair()],
+            tmp_path / "out",
+        )
     for recipe, pairs, message in cases:
         with pytest.raises(UsageError, match=message):
             train(entry, recipe, pairs, tmp_path / "out")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import GlanceBenchError
-from ..machine import made_with, threads
+from ..machine import made_with, settle_threads
 from ..models.recorder import Recorder
 from ..registry import FAMILIES
 from ..store import Run
@@ -20,7 +20,7 @@ from .embeddings import Embeddings
 from .plan import PlannedModel, Work
 from .trace import trace
 
-__all__ = ["generate", "load_model"]
+__all__ = ["check_device", "generate", "load_model", "png"]
 
 
 def generate(run: Run, pending: Sequence[Work], progress: Progress) -> None:
@@ -38,25 +38,26 @@ def generate(run: Run, pending: Sequence[Work], progress: Progress) -> None:
 
 
 def load_model(model: PlannedModel, device: str, dtype: str) -> Any:
-    """The model of a plan, loaded by its family, offline; how torch uses the processor is set here, once.
-
-    Threads that wait sleep instead of spinning: where something else runs too, spinning made images six to
-    eight times slower (2 cores, load 6), and asleep they cost no more processor time than one thread alone.
+    """The model of a plan, loaded by its family, offline.
 
     Raises GlanceBenchError when weights are missing or the device cannot be used.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads()))
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    settle_threads()
+    check_device(device)
+    return FAMILIES.get(model.family).load(model.path, device=device, dtype=dtype)
+
+
+def check_device(device: str) -> None:
+    """Raises GlanceBenchError when ``cuda`` is asked for and torch has no GPU to use."""
     if device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
             raise GlanceBenchError(
-                f"{model.name}: torch {torch.__version__} finds no usable GPU; check the driver with "
+                f"torch {torch.__version__} finds no usable GPU; check the driver with "
                 "nvidia-smi, and that this torch was built for this GPU"
             )
-    return FAMILIES.get(model.family).load(model.path, device=device, dtype=dtype)
 
 
 def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Progress) -> None:
@@ -84,7 +85,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
             progress.warn(f"{work.info.sampler}: out of memory, going on with {batch_size} images at once")
             continue
         for item, embed, picture, finite in zip(items, embeds, pixels, recorder.finite, strict=True):
-            images.append(_png(picture))
+            images.append(png(picture))
             rows.append(
                 {
                     "model": work.info.model,
@@ -108,7 +109,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
     run.publish_unit(work.info, images, rows, texts, made)
 
 
-def _png(picture: np.ndarray[Any, Any]) -> bytes:
+def png(picture: np.ndarray[Any, Any]) -> bytes:
     """uint8[H, W, 3] as PNG bytes; fast compression, because images are many and disks are not slow."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)

@@ -32,6 +32,7 @@ def outlook(run: Run, plan: Plan) -> dict[str, Any]:
         "images": {"all": plan.images, "done": sum(len(work.items) for work in done)},
         "evaluations": plan.evaluations,
         "left": asdict(cost_of(run, plan, left)),
+        "adapters": [{**job.document(), "steps": job.recipe.steps, "done": job.done} for job in plan.jobs],
         "prompts": [{"set": name, "revision": rev, "prompts": len(ps)} for name, rev, ps in plan.prompt_sets],
         "samplers": [
             {
@@ -76,6 +77,10 @@ def lines(document: dict[str, Any]) -> list[str]:
             f"{names}{row['steps']:>6}{row['nfe']:>6}{row['speedup']:>10.2f}{row['images']:>9}{row['done']:>8}"
         )
     shown.append("")
+    for row in document["adapters"]:
+        if not row["done"]:
+            what = f"{printable(row['adapters'])} for {printable(row['model'])}"
+            shown.append(f"to train    {what}, {row['steps']} steps an expert")
     for row in document["prompts"]:
         shown.append(
             f"prompts     {printable(row['set'])}, {row['prompts']} at revision {row['revision'][:12]}"

@@ -5,7 +5,7 @@ Needs no torch: what is done and what is left is known before any model is loade
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GlanceBenchError, UsageError
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
 from ..registry import METRICS, MODELS, PROMPT_SETS, ModelEntry
-from ..samplers.cards import SamplerCard, load_card, lora_card
+from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
+from ..samplers.trained import check_phases, trained_card
 from ..sealed import digest_of, sha256_bytes, slug
 from ..store import UnitInfo
-from ..suite import LocalModel, PromptUse, Suite
+from ..suite import LocalModel, LoraSampler, PromptUse, Suite
 from ..trajectory import Trajectory
+from .adapt import Job, planned
 
 if TYPE_CHECKING:
     from ..prompts import Prompt
@@ -95,13 +97,14 @@ class PlannedMetric:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a run consists of."""
+    """Everything a run consists of. ``jobs`` are the trainings whose adapters some sampler plays, done or not."""
 
     suite: Suite
     samplers: tuple[PlannedSampler, ...]
     prompt_sets: tuple[tuple[str, str, tuple[Prompt, ...]], ...]  # name, revision, prompts
     works: tuple[Work, ...]
     metrics: tuple[PlannedMetric, ...]
+    jobs: tuple[Job, ...]
 
     @cached_property
     def images(self) -> int:
@@ -142,6 +145,7 @@ class Plan:
                 }
                 for s in self.samplers
             ],
+            "adapters": [job.document() for job in self.jobs],
             "metrics": [
                 {"name": m.name, "recipe": m.metric.recipe, "kind": m.metric.kind, "folder": m.folder}
                 for m in self.metrics
@@ -153,19 +157,16 @@ class Plan:
 def make_plan(suite: Suite) -> Plan:
     """Resolve every name, read every prompt, compile every card, hash every key.
 
+    Adapters that are still to be trained enter the keys with the key of their training, later with their content.
     Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
     """
     models = [_model(entry, suite) for entry in suite.models]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
-    cards = [
-        load_card(s) if isinstance(s, str) else lora_card(s.lora, s.scale, s.like) for s in suite.samplers
-    ]
-    names = [card.name for card in cards]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"two samplers are called {name!r}; rename one of the cards")
     metrics = tuple(_metric(name) for name in suite.metrics)
-    samplers = tuple(_sampler(model, card, suite) for model in models for card in cards)
+    jobs = {model: planned(suite, model) for model in models}
+    samplers = tuple(sampler for model in models for sampler in _samplers(model, suite, jobs[model]))
+    played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
+    needed = [job for model in models for job in jobs[model] if played & set(map(str, job.adapters.values()))]
     works = [
         work
         for sampler in samplers
@@ -174,7 +175,7 @@ def make_plan(suite: Suite) -> Plan:
         for work in _slices(sampler, name, prompts, suite)
     ]
     sets = tuple((name, revision, prompts) for _, name, revision, prompts in prompt_sets)
-    return Plan(suite, samplers, sets, tuple(works), metrics)
+    return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed))
 
 
 def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
@@ -223,14 +224,51 @@ def _metric(name: str) -> PlannedMetric:
     return PlannedMetric(name, metric, folder)
 
 
-def _sampler(model: PlannedModel, card: SamplerCard, suite: Suite) -> PlannedSampler:
-    shape = replace(read_geometry(model.path, *model.resolution), adapters=trained_adapters(model.adapters))
+def _cards(suite: Suite, jobs: Sequence[Job]) -> list[SamplerCard]:
+    """The suite's samplers for the model of ``jobs``: what its recipe trains decides whom the card's steps go to."""
+    cards = []
+    for sampler in suite.samplers:
+        if isinstance(sampler, str):
+            cards.append(load_card(sampler))
+        elif isinstance(sampler, LoraSampler):
+            cards.append(lora_card(sampler.lora, sampler.scale, sampler.like))
+        else:
+            own = [job for job in jobs if job.entry.name == sampler.adapters]
+            if not own:
+                raise UsageError(f"sampler {sampler.label!r}: no train entry {sampler.adapters!r}")
+            for job in own:
+                name = sampler.label + job.label.removeprefix(sampler.adapters)
+                cards.append(trained_card(sampler.like, name, job.label, job.recipe.phase_names))
+    names = [card.name for card in cards]
+    for card in cards:
+        if names.count(card.name) > 1:
+            raise UsageError(f"two samplers are called {card.name!r}; rename one of them")
+        for job in jobs:
+            check_phases(card, job.labels, job.recipe.phase_names)
+    return cards
+
+
+def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterator[PlannedSampler]:
+    adapters = trained_adapters(model.adapters)
+    promised: dict[str, str] = {}
+    for job in jobs:
+        adapters |= job.adapters
+        if not job.done:
+            promised |= {str(file): job.key for file in job.adapters.values()}
+    shape = replace(read_geometry(model.path, *model.resolution), adapters=adapters)
+    for card in _cards(suite, jobs):
+        yield _sampler(model, card, shape, promised, suite)
+
+
+def _sampler(
+    model: PlannedModel, card: SamplerCard, shape: Geometry, promised: Mapping[str, str], suite: Suite
+) -> PlannedSampler:
     trajectory = card.compile(shape)
     made_of = {
         "generation_version": GENERATION_VERSION,
         "family": model.family,
         "checkpoint": model.digest,
-        "card": card.digest(shape),
+        "card": card.digest(shape, promised),
         "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
         "resolution": list(model.resolution),
         "device": suite.device,

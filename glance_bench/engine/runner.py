@@ -14,6 +14,7 @@ from ..sealed import digest_of, find_sealed, sha256_file
 from ..store import Run, read_unit
 from ..suite import Suite
 from ..terminal import Progress
+from .adapt import train_missing
 from .plan import Plan, PlannedSampler, Work, make_plan
 from .score import Pending, pending_scores
 from .trace import trace
@@ -44,6 +45,10 @@ def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
     plan = make_plan(suite)
     run = Run(folder)
     with run.lock():
+        missing = [job for job in plan.jobs if not job.done]
+        if missing:
+            train_missing(missing, suite, progress)
+            plan = make_plan(suite)  # now the keys hash what was trained
         for name, value in documents(plan).items():
             run.write(name, value)
         todo = survey(run, plan, progress)

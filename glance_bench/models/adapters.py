@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from ..errors import GlanceBenchError
 from ..trajectory import Step
 from .quiet import quiet_libraries
 
 UNKNOWN = ("", 0.0)
+PREFIX = "transformer."
 
 
 class Adapters:
@@ -49,28 +48,50 @@ class Adapters:
                 with quiet_libraries():
                     self._check_layers(path, self._pipe.lora_state_dict(str(path.parent), **where))
                     self._pipe.load_lora_weights(str(path.parent), adapter_name=name, **where)
-            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            except GlanceBenchError:
+                raise
+            except Exception as error:  # of any kind: it depends on where diffusers trips over a damaged file
                 if self._names:
                     self._serving = UNKNOWN  # undoing the load has left some other adapter active
                 what = " ".join(str(error).split())[:300]
                 raise GlanceBenchError(f"LoRA file {file} cannot be loaded: {what}") from error
-            if name not in self._pipe.get_list_adapters().get("transformer", []):
-                raise GlanceBenchError(f"LoRA file {file} holds no weights for this model's transformer")
             self._names[key] = name
-            self._serving = (name, 1.0)
+            self._serving = (
+                UNKNOWN  # loading makes it the active one, but does not enable what a base step disabled
+            )
         return self._names[key]
 
     def _check_layers(self, path: Path, weights: dict[str, Any]) -> None:
-        """Loading skips what it finds no module for, and half an adapter of another family would go unnoticed."""
-        modules = {name.replace(".base_layer", "") for name, _ in self._pipe.transformer.named_modules()}
-        layers = {
-            key.partition(".lora_")[0].removeprefix("transformer.")
-            for key in weights
-            if "transformer." in key
+        """Refuses a file that does not fit whole, before diffusers touches the pipeline.
+
+        Loading skips layers that it does not find; for FLUX it also pads narrow ones with zeros, widens the base for
+        wide ones, and puts a text encoder's into the encoder, where they would stay for every other sampler.
+        """
+        strangers = sorted(key for key in weights if not key.startswith(PREFIX))
+        if len(strangers) == len(weights):
+            raise GlanceBenchError(f"LoRA file {path} holds no weights for this model's transformer")
+        if strangers:
+            raise GlanceBenchError(
+                f"LoRA file {path} holds more than layers of the transformer, which alone can be adapted: "
+                f"{strangers[0]} and {len(strangers) - 1} other tensors"
+            )
+        modules = {
+            name.replace(".base_layer", ""): module for name, module in self._pipe.transformer.named_modules()
         }
-        strange = sorted(layers - modules)
+        layers = {key: key.removeprefix(PREFIX).partition(".lora_")[0] for key in weights}
+        strange = sorted(set(layers.values()) - modules.keys())
         if strange:
             raise GlanceBenchError(
                 f"LoRA file {path} does not belong to this model: it adapts {strange[0]} and {len(strange) - 1} other "
                 f"layers that {type(self._pipe.transformer).__name__} does not have"
             )
+        for key, layer in layers.items():
+            shape = tuple(weights[key].shape)
+            inputs, outputs = (getattr(modules[layer], side, 0) for side in ("in_features", "out_features"))
+            if (key.endswith(".lora_A.weight") and shape[1:] != (inputs,)) or (
+                key.endswith(".lora_B.weight") and shape[:1] != (outputs,)
+            ):
+                raise GlanceBenchError(
+                    f"LoRA file {path} cannot be loaded: {key} is of shape {list(shape)}, for a layer of {inputs} "
+                    f"inputs and {outputs} outputs"
+                )

@@ -258,9 +258,10 @@ class SamplerCard(_Strict):
             phases=self._phases([move.sigma for move in moves], geometry),
         )
 
-    def digest(self, geometry: Geometry) -> str:
+    def digest(self, geometry: Geometry, promised: Mapping[str, str] | None = None) -> str:
         """Hash of everything in the card that can change a model's pixels, the LoRA files' contents included.
 
+        ``promised`` has what stands for the content of files that are yet to be trained, by their path.
         Raises GlanceBenchError when a LoRA file is missing, or an adapter was not trained for the model.
         """
         for expert in self.experts:
@@ -271,7 +272,8 @@ class SamplerCard(_Strict):
                     "glance-bench train glance makes one"
                 )
         served = [(expert, expert.file(geometry)) for expert in self.experts]
-        content = contents([(file, expert.scale) for expert, file in served if file])
+        content = dict(promised or {})
+        content |= contents([(file, e.scale) for e, file in served if file and file not in content])
         experts = [
             {
                 "lora": content[file] if file else None,

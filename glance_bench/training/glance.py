@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gc
-import json
 import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -25,11 +23,11 @@ from .base_weights import load_transformer
 from .lora import ADAPTER, add_lora, save_lora, train_phase
 from .prepare import prepare
 from .recipe import Recipe
+from .record import RECORD, adapter_file, is_whole, read_record
 from .samples import Pair
 
 __all__ = ["Expert", "train"]
 
-RECORD = "training.json"
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -75,9 +73,14 @@ def train(
     }
     keys = {phase.name: digest_of([base, phase.name]) for phase in levels}
     folder.mkdir(parents=True, exist_ok=True)
-    record = _read_record(folder)
-    files = {phase.name: folder / f"{phase.name}.safetensors" for phase in levels}
-    todo = [phase for phase in levels if not _done(record, files[phase.name], phase.name, keys[phase.name])]
+    record = read_record(folder)
+    files = {phase.name: adapter_file(folder, phase.name) for phase in levels}
+    todo = [
+        phase
+        for phase in levels
+        if record["experts"].get(phase.name, {}).get("key") != keys[phase.name]
+        or not is_whole(record, folder, phase.name)
+    ]
     if todo:
         say(f"{entry.name}: encoding {len(pairs)} sample{'s' if len(pairs) > 1 else ''}")
         data = prepare(entry, pairs, recipe.guidance, device=device)
@@ -85,20 +88,15 @@ def train(
         family = FAMILIES.get(entry.family)
         with quiet_libraries():
             transformer = load_transformer(family, Path(entry.path), recipe.base_weights, device)
-        AcceleratorState._reset_state(
-            reset_partial_state=True
-        )  # it refuses a second precision in one process
+        AcceleratorState._reset_state(reset_partial_state=True)  # else a process has one precision for good
         accelerator = Accelerator(mixed_precision=PRECISIONS[recipe.precision], cpu=device == "cpu")
         transformer.enable_gradient_checkpointing()
         for phase in todo:
             _reset_peak(device)
-            torch.manual_seed(
-                int(digest_of([recipe.seed, phase.name])[:15], 16)
-            )  # the adapter's initial weights
+            torch.manual_seed(int(digest_of([recipe.seed, phase.name])[:15], 16))  # for the initial weights
             trainable = add_lora(transformer, recipe)
-            say(
-                f"expert {phase.name}: {trainable:,} parameters, {recipe.steps} steps at {len(phase.sigmas)} levels"
-            )
+            count = len(phase.sigmas)
+            say(f"expert {phase.name}: {trainable:,} parameters, {recipe.steps} steps at {count} levels")
             state = folder / f".{phase.name}.state"
             trained = train_phase(
                 transformer,
@@ -129,21 +127,6 @@ def train(
             write_json(folder / RECORD, record)
             state.unlink(missing_ok=True)
     return [Expert(phase.name, files[phase.name], phase not in todo) for phase in levels]
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if isinstance(record.get("experts"), dict):
-            return dict(record)
-    except (OSError, ValueError):
-        pass
-    return {"schema": "glance-bench/training/1", "experts": {}}
-
-
-def _done(record: dict[str, Any], file: Path, phase: str, key: str) -> bool:
-    known = record["experts"].get(phase, {})
-    return bool(known.get("key") == key and file.is_file() and sha256_file(file) == known.get("sha256"))
 
 
 def _reset_peak(device: str) -> None:

@@ -8,6 +8,7 @@ diffusers reads and writes the file.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import warnings
@@ -83,12 +84,27 @@ def save_lora(transformer: nn.Module, pipeline_class: Any, file: Path) -> None:
             weight_name=temporary.name,
             **metadata,
         )
+        _in_order(temporary)
+        temporary.chmod(0o644)  # safetensors lets nobody else read what it writes
         os.replace(temporary, file)
     except Exception as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise
         raise GlanceBenchError(f"{file} cannot be written: {' '.join(str(error).split())[:200]}") from error
+
+
+def _in_order(file: Path) -> None:
+    """Sort the metadata in the header of a safetensors file, which safetensors writes in random order."""
+    with file.open("r+b") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > size:
+            raise GlanceBenchError(f"{file} has a header that cannot be written in order")
+        opened.seek(8)
+        opened.write(text.ljust(size))
 
 
 def train_phase(
@@ -146,13 +162,10 @@ def train_phase(
             loss = loss + (made.float() - (noise - latents[pick])[None]).square().mean() / recipe.batch
         value = float(loss.detach())
         if not torch.isfinite(loss):
+            kept = f"the state of step {step // SAVE_EVERY * SAVE_EVERY} is kept in {state}"
             raise GlanceBenchError(
                 f"expert {phase.name}: the loss is {value} at step {step + 1} of {recipe.steps}; "
-                + (
-                    f"the state of step {len(done.losses) // SAVE_EVERY * SAVE_EVERY} is kept in {state}"
-                    if state.exists()
-                    else "nothing was saved before it"
-                )
+                + (kept if state.exists() else "nothing was saved before it")
             )
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(parameters, recipe.clip)

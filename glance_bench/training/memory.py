@@ -14,13 +14,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..registry import FAMILIES, ModelEntry
+from ..models.checkpoints import read_settings
+from ..registry import FAMILIES
 from .lora import add_lora
 from .recipe import Recipe
 
-__all__ = ["Memory", "on_meta", "predict", "predict_for"]
+__all__ = ["TRUE_SIZE", "Memory", "on_meta", "predict", "predict_for"]
+
+# The published transformers are their classes' default configurations, but for FLUX.1-dev's guidance embedding.
+TRUE_SIZE: dict[str, dict[str, Any]] = {"flux": {"guidance_embeds": True}, "qwen_image": {}}
 
 GIB = 2**30
+PUBLISHED_TEXT = 512
 BITS = {
     "float32": 32.0,
     "bfloat16": 16.0,
@@ -69,13 +74,16 @@ def on_meta(transformer_class: Any, config: dict[str, Any]) -> nn.Module:
     return made
 
 
-def predict(entry: ModelEntry, recipe: Recipe, tokens: int) -> Memory:
-    """For a checkpoint folder and ``tokens`` image tokens; its text length is the recipe's family's own limit."""
-    from ..models.checkpoints import read_settings
+def predict(family: str, checkpoint: Path | None, recipe: Recipe, tokens: int) -> Memory:
+    """For a checkpoint folder, or the family's published transformer, and ``tokens`` image tokens.
 
-    config = json.loads((Path(entry.path) / "transformer" / "config.json").read_text(encoding="utf-8"))
-    transformer = on_meta(FAMILIES.get(entry.family).transformer_class, config)
-    return predict_for(transformer, recipe, tokens + read_settings(Path(entry.path)).max_sequence_length)
+    The text is as long as the model takes: 512 tokens for the published ones.
+    """
+    config, text = TRUE_SIZE[family], PUBLISHED_TEXT
+    if checkpoint:
+        config = json.loads((checkpoint / "transformer" / "config.json").read_text(encoding="utf-8"))
+        text = read_settings(checkpoint).max_sequence_length
+    return predict_for(on_meta(FAMILIES.get(family).transformer_class, config), recipe, tokens + text)
 
 
 def predict_for(transformer: nn.Module, recipe: Recipe, tokens: int) -> Memory:

@@ -6,18 +6,21 @@ is appendix C of arXiv:2512.02899 and the training configs released with it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import UsageError, near_misses
 from ..resources import data_dir
 from ..samplers.cards import Geometry, Indices, SlowFast, Uniform
 from ..trajectory import bfloat16
 
-__all__ = ["PhaseLevels", "Recipe", "load_recipe", "recipe_names"]
+__all__ = ["PUBLISHED", "PhaseLevels", "Recipe", "changed", "load_recipe", "recipe_names"]
+
+PUBLISHED = {"flux": "glance-flux", "qwen_image": "glance-qwen"}  # by family
 
 Positive = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -79,6 +82,14 @@ class Recipe(_Strict):
             raise ValueError("experts: pair needs a slow-fast schedule; others take experts: single")
         return self
 
+    @model_validator(mode="after")
+    def _precision_fits_the_weights(self) -> Recipe:
+        if self.precision == "float32" and self.base_weights != "float32":
+            raise ValueError(
+                f"precision float32 goes with base_weights float32, not with {self.base_weights}"
+            )
+        return self
+
     @property
     def phase_names(self) -> tuple[str, ...]:
         return ("slow", "fast") if self.experts == "pair" else (SINGLE,)
@@ -138,3 +149,27 @@ def load_recipe(name_or_path: str) -> Recipe:
     elif not path.is_file():
         raise UsageError(f"no recipe at {name_or_path}")
     return validated(Recipe, path, read_yaml(path))
+
+
+def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with some settings replaced; ``slow`` and ``fast`` are the step counts of its schedule.
+
+    Raises UsageError for an unknown setting with the nearest ones, or for a value out of range.
+    """
+    known = {*Recipe.model_fields, "slow", "fast"}
+    for name in changes:
+        if name not in known:
+            raise UsageError(f"recipe {recipe.name!r} has no setting {name!r}; {near_misses(name, known)}")
+    data, given = recipe.model_dump(), dict(changes)
+    for part in ("slow", "fast"):
+        if part in given:
+            if not isinstance(recipe.schedule, SlowFast):
+                raise UsageError(f"{part}: recipe {recipe.name!r} has no slow-fast schedule")
+            data["schedule"][part] = given.pop(part)
+    try:
+        return Recipe.model_validate(data | given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            f"recipe {recipe.name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error

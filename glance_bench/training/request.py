@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
-
 from ..errors import UsageError
-from ..models.checkpoints import read_geometry, read_settings
-from ..registry import MODELS, ModelEntry
-from ..samplers.cards import SlowFast
+from ..machine import settle_threads
+from ..models.checkpoints import family_geometry, read_geometry, read_settings
+from ..registry import FAMILIES, MODELS, ModelEntry
+from ..samplers.cards import Geometry, SlowFast
 from ..terminal import Progress
-from .recipe import Recipe, load_recipe
+from .recipe import PUBLISHED, Recipe, changed, load_recipe
 
 if TYPE_CHECKING:
     from .glance import Expert
 
 __all__ = ["Request"]
 
-PUBLISHED = {"flux": "glance-flux", "qwen_image": "glance-qwen"}
+PUBLISHED_WEIGHTS = Path()  # where they would lie is not known
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,11 @@ class Request:
 
         Raises UsageError for unknown names, a size that does not fit the packing, or a change that is out of range.
         """
+        settle_threads()
         folder = Path(model)
-        if (folder / "model_index.json").is_file():
+        if model in FAMILIES:  # the published model, of which only the shape is known
+            entry = ModelEntry(model, model, PUBLISHED_WEIGHTS)
+        elif (folder / "model_index.json").is_file():
             entry = ModelEntry(folder.resolve().name, read_settings(folder).family, folder)
         else:
             entry = MODELS.get(model)
@@ -51,20 +53,45 @@ class Request:
             raise UsageError(
                 f"recipe {chosen.name!r} is for {chosen.family}, but {entry.name} is {entry.family}"
             )
-        resolution = (side, side) if side else read_settings(Path(entry.path)).resolution
-        read_geometry(Path(entry.path), *resolution)
         if device not in ("", "cpu", "cuda"):
             raise UsageError(f"--device {device}: expected cpu or cuda")
-        return cls(entry, _changed(chosen, changes), resolution, device or _default_device())
+        wanted = changed(chosen, {name: value for name, value in changes.items() if value is not None})
+        made = cls(entry, wanted, (side or 1024, side or 1024), device or _default_device())
+        if made.checkpoint and not side:
+            made = replace(made, resolution=read_settings(made.checkpoint).resolution)
+        made.geometry()
+        return made
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint's folder; None for a family's published model."""
+        return None if self.entry.path == PUBLISHED_WEIGHTS else Path(self.entry.path)
+
+    def geometry(self) -> Geometry:
+        """At the request's resolution. Raises UsageError when it does not fit the packing."""
+        if self.checkpoint is None:
+            return family_geometry(self.entry.family, self.resolution[0])
+        return read_geometry(self.checkpoint, *self.resolution)
 
     def train(
-        self, sample: str, caption: str | None, phases: Sequence[str], output: Path | None, progress: Progress
+        self,
+        sample: str | None,
+        caption: str | None,
+        phases: Sequence[str],
+        output: Path | None,
+        progress: Progress,
     ) -> list[Expert]:
         """Read the samples and train; see ``glance.train``."""
         from .samples import read_pairs
 
+        if self.checkpoint is None:
+            raise UsageError(
+                f"--model {self.entry.name} is a family: training needs a checkpoint's name or folder"
+            )
+        if sample is None:
+            raise UsageError("--sample is missing: an image, a folder of images, or 'noise'")
         pairs = read_pairs(sample, caption, self.resolution)
-        self.recipe.chosen(list(phases), read_geometry(Path(self.entry.path), *self.resolution))
+        self.recipe.chosen(list(phases), self.geometry())
         from .glance import train
 
         folder = output or Path("adapters") / self.entry.name / self.default_name
@@ -93,7 +120,7 @@ class Request:
         """What the training needs, read off the checkpoint's configuration: no weights are loaded."""
         from .memory import predict
 
-        geometry = read_geometry(Path(self.entry.path), *self.resolution)
+        geometry = self.geometry()
         levels = self.recipe.chosen(list(phases), geometry)
         return {
             "model": self.entry.name,
@@ -109,7 +136,7 @@ class Request:
                 }
                 for phase in levels
             ],
-            **predict(self.entry, self.recipe, geometry.tokens).document(),
+            **predict(self.entry.family, self.checkpoint, self.recipe, geometry.tokens).document(),
         }
 
     def plan_lines(self, document: Mapping[str, Any]) -> list[str]:
@@ -117,7 +144,7 @@ class Request:
         memory = document["memory_gib"]
         lines = [
             f"{document['model']}: recipe {document['recipe']}, {self.resolution[0]}x{self.resolution[1]}, "
-            f"base weights {document['base_weights']}, {self.device}",
+            f"base weights {document['base_weights']}, precision {self.recipe.precision}",
             f"trainable parameters: {document['trainable_parameters']:,} an expert",
             f"memory while training: {memory['total']:.1f} GiB = weights {memory['weights']:.1f} + adapter "
             f"{memory['adapter']:.2f} + activations {memory['activations']:.2f} + overhead {memory['overhead']:.1f}",
@@ -126,23 +153,6 @@ class Request:
             times = ", ".join(f"{t:.4f}" for t in expert["t"])
             lines.append(f"expert {expert['phase']}: {expert['steps']} steps at t = {times}")
         return lines
-
-
-def _changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    data = recipe.model_dump()
-    given = {name: value for name, value in changes.items() if value is not None}
-    for part in ("slow", "fast"):
-        if part in given:
-            if not isinstance(recipe.schedule, SlowFast):
-                raise UsageError(f"--{part}: recipe {recipe.name!r} has no slow-fast schedule")
-            data["schedule"][part] = given.pop(part)
-    try:
-        return Recipe.model_validate({**data, **given})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(
-            f"recipe {recipe.name!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        ) from error
 
 
 def _default_device() -> str:

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import GlanceBenchError, UsageError
 
-__all__ = ["Pair", "noise_pair", "read_pairs"]
+__all__ = ["Pair", "find_images", "noise_pair", "read_pair", "read_pairs"]
 
 IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 NOISE = "noise"
@@ -45,19 +45,27 @@ def read_pairs(sample: str, caption: str | None, resolution: tuple[int, int]) ->
     """
     if sample == NOISE:
         return [noise_pair(resolution, _text(caption) if caption else "")]
-    path = Path(sample)
-    if path.is_dir():
+    found = find_images(Path(sample), None if caption is None else _text(caption))
+    return [read_pair(file, text, resolution) for file, text in found]
+
+
+def find_images(sample: Path, caption: str | None) -> list[tuple[Path, str]]:
+    """The image files that ``sample`` names, itself or all in that folder by name, each with its caption.
+
+    Without a ``caption`` it is the .txt file beside the image. Raises UsageError where either is missing.
+    """
+    if sample.is_dir():
         if caption is not None:
             raise UsageError(
-                f"--sample {sample} is a folder: its captions are the .txt files beside the images"
+                f"sample {sample} is a folder: its captions are the .txt files beside the images"
             )
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES)
+        files = sorted(file for file in sample.iterdir() if file.suffix.lower() in IMAGES)
         if not files:
-            raise UsageError(f"--sample {sample}: no images ({', '.join(IMAGES)}) in this folder")
-        return [_pair(file, _beside(file), resolution) for file in files]
-    if not path.is_file():
-        raise UsageError(f"--sample {sample}: no such image or folder")
-    return [_pair(path, _beside(path) if caption is None else _text(caption), resolution)]
+            raise UsageError(f"sample {sample}: no images ({', '.join(IMAGES)}) in this folder")
+        return [(file, _beside(file)) for file in files]
+    if not sample.is_file():
+        raise UsageError(f"sample {sample}: no such image or folder")
+    return [(sample, _beside(sample) if caption is None else caption)]
 
 
 def noise_pair(resolution: tuple[int, int], caption: str = "", seed: int = 0) -> Pair:
@@ -92,7 +100,11 @@ def _text(caption: str) -> str:
     return caption
 
 
-def _pair(file: Path, caption: str, resolution: tuple[int, int]) -> Pair:
+def read_pair(file: Path, caption: str, resolution: tuple[int, int], source: str = "") -> Pair:
+    """One image file at ``resolution`` (height, width); ``source`` is the file's name unless given.
+
+    Raises GlanceBenchError when it cannot be read.
+    """
     try:
         with Image.open(file) as opened:
             image = opened.convert("RGB")
@@ -100,7 +112,7 @@ def _pair(file: Path, caption: str, resolution: tuple[int, int]) -> Pair:
         raise GlanceBenchError(
             f"image {file} cannot be read: {' '.join(str(error).split())[:200]}"
         ) from error
-    return Pair(np.asarray(_covering(image, resolution)), caption, file.name)
+    return Pair(np.array(_covering(image, resolution)), caption, source or file.name)
 
 
 def _covering(image: Image.Image, resolution: tuple[int, int]) -> Image.Image:
