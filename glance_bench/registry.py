@@ -98,6 +98,8 @@ METRICS = Registry(
         "ocr": "glance_bench.metrics.ocr:Ocr",
         "clip[testbed-clip]": "glance_bench.metrics.clip:testbed_clip",
         "fd[testbed-clip]": "glance_bench.metrics.frechet:testbed_frechet",
+        "fidelity[testbed-clip]": "glance_bench.metrics.fidelity:testbed_fidelity",
+        "diversity[testbed-clip]": "glance_bench.metrics.diversity:testbed_diversity",
         "health": "glance_bench.metrics.health:Health",
     },
     "glance_bench.metrics",

@@ -24,17 +24,14 @@ metrics. Everything but ``timing`` is a function of images, prompts and recipes,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from glance_bench import stats
-from glance_bench.errors import GlanceBenchError
-from glance_bench.metrics.base import CorpusMetric, UnitMetric
-from glance_bench.sealed import digest_of, sha256_bytes
+from glance_bench.cells import add_cells, recipe_id, refuse_unscored
+from glance_bench.metrics.base import UnitMetric
+from glance_bench.sealed import digest_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +67,7 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
         "run": manifest["name"],
         "suite": suite["name"],
         "profile": suite.get("profile"),
-        "recipes": {_recipe_id(metric): metric.recipe for metric in metrics},
+        "recipes": {recipe_id(metric): metric.recipe for metric in metrics},
         "columns": [
             {
                 "name": column.name,
@@ -116,13 +113,8 @@ def scored_records(run: Run) -> pd.DataFrame:
         if entry["kind"] == "sample":
             scores = run.scores(entry["name"]).assign(_scored=True)
             records = records.merge(scores, how="left", on=["image_sha256", "prompt_id"], validate="m:1")
-            _refuse_unscored(entry["name"], int(records.pop("_scored").isna().sum()))
+            refuse_unscored(entry["name"], int(records.pop("_scored").isna().sum()))
     return records
-
-
-def _refuse_unscored(metric: str, missing: int) -> None:
-    if missing:
-        raise GlanceBenchError(f"{missing} images have no score by {metric!r} yet: run the suite again")
 
 
 def _board(
@@ -134,10 +126,7 @@ def _board(
     cells: dict[str, dict[str, Any]] = {name: {} for name in groups}
     reference = next((name for name in groups if facts[name]["teacher"]), next(iter(groups)))
     for metric in metrics:
-        if isinstance(metric, CorpusMetric):
-            _corpus_cells(run, metric, groups, reference, cells)
-        else:
-            _mean_cells(metric, groups, reference, cells)
+        add_cells(run, metric, groups, reference, cells)
     prompts = {prompt.id: prompt for prompt in run.prompts(prompt_set)}
     used = [prompts[prompt_id] for prompt_id in part["prompt_id"].unique()]
     return {
@@ -160,114 +149,6 @@ def _board(
             for name, own in groups.items()
         ],
     }
-
-
-def _mean_cells(
-    metric: Metric, groups: Mapping[str, pd.DataFrame], reference: str, cells: dict[str, dict[str, Any]]
-) -> None:
-    """Cells of a metric with a value an image. The images of a prompt are averaged before prompts are
-    resampled.
-    """
-    for column in metric.columns:
-        by_prompt = {
-            name: own.groupby("prompt_id")[column.name].mean().dropna() for name, own in groups.items()
-        }
-        made: dict[str, dict[str, Any]] = {}
-        for name, values in by_prompt.items():
-            if not len(values):
-                continue
-            n = int(groups[name][column.name].notna().sum())
-            cell = made[name] = {"value": float(values.mean()), "n": n, "prompts": len(values)}
-            if metric.kind == "unit":
-                interval, cell["interval"] = stats.wilson(int(groups[name][column.name].sum()), n), "wilson"
-            else:
-                interval, cell["interval"] = stats.bootstrap_mean(values.to_numpy()), "bootstrap"
-            cell |= {"low": interval.low, "high": interval.high, "recipe": _recipe_id(metric)}
-
-        def difference(
-            a: str, b: str, by_prompt: Mapping[str, pd.Series] = by_prompt
-        ) -> stats.PairedDifference | None:
-            both = by_prompt[a].index.intersection(by_prompt[b].index)
-            if not len(both):
-                return None
-            return stats.paired_bootstrap(by_prompt[a][both].to_numpy(), by_prompt[b][both].to_numpy())
-
-        if metric.kind != "unit":
-            _compare(made, reference, column.better, difference)
-        for name, cell in made.items():
-            cells[name][column.name] = cell
-
-
-def _corpus_cells(
-    run: Run,
-    metric: CorpusMetric,
-    groups: Mapping[str, pd.DataFrame],
-    reference: str,
-    cells: dict[str, dict[str, Any]],
-) -> None:
-    """Cells of a metric over all images of a sampler, with a jackknife that leaves out the same prompts for
-    all.
-    """
-    shas, features = run.features(metric.name)
-    place = {sha: row for row, sha in enumerate(shas)}
-    (folder,) = (entry["folder"] for entry in run.manifest["metrics"] if entry["name"] == metric.name)
-    compared = metric.reference(run.folder / folder)
-    made: dict[str, dict[str, Any]] = {}
-    for name, own in groups.items():
-        _refuse_unscored(metric.name, sum(sha not in place for sha in own["image_sha256"]))
-        if len(own) < 2:
-            continue
-        rows = features[[place[sha] for sha in own["image_sha256"]]]
-        labels = stats.group_labels(own["prompt_id"].tolist())
-
-        def value(keep: npt.NDArray[np.bool_], rows: npt.NDArray[np.float32] = rows) -> float:
-            return metric.reduce(rows[keep], compared) if keep.sum() > 1 else math.nan
-
-        jackknife = stats.group_jackknife(value, labels, floor=0.0)
-        cell = made[name] = {"value": jackknife.value, "low": jackknife.low, "high": jackknife.high}
-        cell |= {"n": len(own), "prompts": own["prompt_id"].nunique(), "interval": "jackknife"}
-        cell |= {"recipe": _recipe_id(metric), "replicates": jackknife.replicates.tolist()}
-        if note := metric.note(len(own), compared):
-            cell["note"] = note
-
-    def difference(a: str, b: str) -> stats.PairedDifference | None:
-        first, second = made[a], made[b]
-        if len(first["replicates"]) != len(second["replicates"]):
-            return None
-        apart = first["value"] - second["value"]
-        replicates = np.subtract(first["replicates"], second["replicates"])
-        interval = stats.jackknife_interval(apart, replicates)
-        return stats.PairedDifference(apart, interval.low, interval.high, min(first["n"], second["n"]))
-
-    (column,) = metric.columns
-    _compare(made, reference, column.better, difference)
-    for name, cell in made.items():
-        cells[name][column.name] = cell
-
-
-def _compare(
-    made: dict[str, dict[str, Any]],
-    reference: str,
-    better: str,
-    difference: Callable[[str, str], stats.PairedDifference | None],
-) -> None:
-    """Add ``against_reference`` and ``rank`` to the cells of one column."""
-    others = [name for name in made if name != reference]
-    sign = 1 if better == "higher" else -1
-    for name in others if reference in made else []:
-        if (paired := difference(name, reference)) is not None:
-            made[name]["against_reference"] = asdict(paired)
-    if len(others) < 2:
-        return
-    best = max(others, key=lambda name: sign * made[name]["value"])
-    if all(made[name]["value"] == made[best]["value"] for name in others):
-        return
-    for name in others:
-        paired = None if name == best else difference(name, best)
-        if name == best:
-            made[name]["rank"] = "best"
-        elif paired is not None and paired.low <= 0 <= paired.high:
-            made[name]["rank"] = "tied"
 
 
 def _timing(frame: pd.DataFrame, references: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -304,10 +185,6 @@ def _timing(frame: pd.DataFrame, references: Mapping[str, str]) -> list[dict[str
             }
         )
     return rows
-
-
-def _recipe_id(metric: Metric) -> str:
-    return sha256_bytes(metric.recipe.encode())[:12]
 
 
 def _rounded(value: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glance_bench.metrics.base import Column, Images, Row
+from glance_bench.metrics.base import FROM_FEATURES, Column, Images, Row
 from glance_bench.metrics.frechet import Frechet, Moments
 from glance_bench.metrics.health import Health
 from glance_bench.metrics.ocr import Ocr
@@ -106,8 +106,9 @@ def make_run(
     samplers: Sequence[str] = tuple(SAMPLERS),
     black: Sequence[tuple[str, str]] = (),
     metrics: Sequence[object] = METRICS,
+    images_per_prompt: int = 1,
 ) -> Run:
-    """Write a run folder as the passes would. ``black`` lists (sampler, prompt id) whose image is black."""
+    """Write a run folder as the passes would. ``black`` lists (sampler, prompt id) whose images are black."""
     prompts = prompts_of(12) if prompts is None else list(prompts)
     run = Run(folder)
     units, timed = [], []
@@ -117,10 +118,12 @@ def make_run(
             place = f"units/{model}/{sampler}-{tag}/testbed/00000-{tag}"
             unit = UnitInfo(model, sampler, "testbed", 0, tag, place)
             units.append(unit)
-            _publish(run, unit, prompts, black)
+            _publish(run, unit, prompts, black, images_per_prompt)
             timed.append({"folder": f"timing/{model}", "key": f"{sampler}-{tag}"})
             _time(run, timed[-1], model, sampler)
-    folders = {m.name: f"{'features' if m.kind == 'corpus' else 'scores'}/{m.name}-00000000" for m in metrics}
+    folders = {
+        m.name: f"{'features' if m.kind in FROM_FEATURES else 'scores'}/{m.name}-00000000" for m in metrics
+    }
     run.write("suite.json", {"name": "fake", "title": "A made-up suite", "profile": None, "seed": 0})
     sets = [{**vars(p), "wanted_text": list(p.wanted_text), "meta": dict(p.meta)} for p in prompts]
     run.write("prompts.json", {"sets": [{"name": "testbed", "revision": "r1", "prompts": sets}]})
@@ -142,7 +145,7 @@ def make_run(
     for unit in units:
         for metric in metrics:
             if metric.kind != "unit":
-                _score(run, unit, prompts, metric, folders[metric.name])
+                _score(run, unit, prompts * images_per_prompt, metric, folders[metric.name])
     return run
 
 
@@ -160,10 +163,14 @@ def _facts(model: str, sampler: str) -> dict[str, object]:
     }
 
 
-def _publish(run: Run, unit: UnitInfo, prompts: Sequence[Prompt], black: Sequence[tuple[str, str]]) -> None:
+def _publish(
+    run: Run, unit: UnitInfo, prompts: Sequence[Prompt], black: Sequence[tuple[str, str]], count: int
+) -> None:
     images, rows = [], []
-    for i, prompt in enumerate(prompts):
-        rng = np.random.default_rng([11, i])
+    for number in range(count * len(prompts)):
+        index, i = divmod(number, len(prompts))
+        prompt = prompts[i]
+        rng = np.random.default_rng([11, i, index] if index else [11, i])
         scene = sample_scene(rng, "object")
         if "scene" in prompt.meta:
             scene = type(scene).from_json(prompt.meta["scene"])
@@ -175,12 +182,12 @@ def _publish(run: Run, unit: UnitInfo, prompts: Sequence[Prompt], black: Sequenc
         rows.append(
             {
                 **{"model": unit.model, "sampler": unit.sampler, "prompt_set": "testbed"},
-                **{"prompt_id": prompt.id, "index": 0, "seed": 1000 + i, "width": 64, "height": 64},
+                **{"prompt_id": prompt.id, "index": index, "seed": 1000 + number, "width": 64, "height": 64},
                 **{"finite": True, "black": dark, "truncated": False, "batch_size": 8},
                 **{"evaluations": _facts(unit.model, unit.sampler)["nfe"]},
             }
         )
-    run.publish_unit(unit, images, rows, [prompt.text for prompt in prompts], {})
+    run.publish_unit(unit, images, rows, [prompt.text for prompt in prompts] * count, {})
 
 
 def _time(run: Run, entry: dict[str, str], model: str, sampler: str) -> None:
@@ -208,7 +215,7 @@ def _score(run: Run, unit: UnitInfo, prompts: Sequence[Prompt], metric: object, 
     pictures = np.stack(
         [np.asarray(Image.open(run.folder / unit.folder / image["file"])) for image in document["images"]]
     )
-    if metric.kind == "corpus":
+    if metric.kind in FROM_FEATURES:
         buffer = io.BytesIO()
         np.savez(buffer, image_sha256=np.array(shas), features=metric.features(pictures))
         seal(run.folder / folder, content_key(document), "npz", buffer.getvalue())

@@ -16,8 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.linalg import sqrtm
 
 from glance_bench.errors import GlanceBenchError
-from glance_bench.metrics.base import CorpusMetric, SampleMetric, UnitMetric
+from glance_bench.metrics.base import CorpusMetric, PromptMetric, SampleMetric, UnitMetric
 from glance_bench.metrics.clip import ClipScore
+from glance_bench.metrics.diversity import Diversity
+from glance_bench.metrics.fidelity import Fidelity
 from glance_bench.metrics.frechet import REFERENCE_KINDS, Frechet, Moments, frechet_distance, reference_images
 from glance_bench.metrics.health import Health
 from glance_bench.metrics.ocr import Ocr, levenshtein, normalise, read_text
@@ -271,3 +273,37 @@ def test_reference_has_the_kinds_of_the_prompt_set_in_its_proportions() -> None:
     assert {kind: n / 180 for kind, n in wanted.items()} == {
         kind: pytest.approx(n / len(REFERENCE_KINDS)) for kind, n in reference.items()
     }
+
+
+# diversity and fidelity
+
+
+def test_diversity_is_the_mean_distance_over_all_pairs(tiny_clip: OpenClip) -> None:
+    metric = Diversity(tiny_clip)
+    assert isinstance(metric, PromptMetric) and not isinstance(metric, CorpusMetric)
+    features = np.random.default_rng(4).normal(size=(4, 7)).astype(np.float32) * [[1], [5], [0.1], [2]]
+    rows = [row / np.linalg.norm(row) for row in features.astype(float)]
+    pairs = [1 - rows[i] @ rows[j] for i in range(4) for j in range(i)]
+    assert metric.compare(features.astype(np.float32), None) == pytest.approx(np.mean(pairs), rel=1e-5)
+    same = np.repeat(features[:1], 3, axis=0).astype(np.float32)
+    assert metric.compare(same, None) == pytest.approx(0, abs=1e-6)
+    assert metric.compare(np.array([[1, 0], [-3, 0]], np.float32), None) == pytest.approx(2)
+    assert np.isnan(metric.compare(same[:1], same[:1]))
+
+
+def test_fidelity_is_the_mean_cosine_with_the_image_from_the_same_noise(tiny_clip: OpenClip) -> None:
+    metric = Fidelity(tiny_clip)
+    assert isinstance(metric, PromptMetric)
+    own = np.array([[2, 0], [0, 3], [1, 1]], np.float32)
+    theirs = np.array([[5, 0], [0, -1], [1, 0]], np.float32)
+    assert metric.compare(own, theirs) == pytest.approx((1 - 1 + 0.5**0.5) / 3)
+    assert metric.compare(own, 7 * own) == pytest.approx(1)
+    assert np.isnan(metric.compare(own, None))
+
+
+def test_metrics_on_the_same_features_share_them(tiny_clip: OpenClip, noise: np.ndarray) -> None:
+    metrics = [Frechet(tiny_clip), Diversity(tiny_clip), Fidelity(tiny_clip)]
+    assert len({metric.extractor for metric in metrics}) == 1
+    assert len({metric.recipe for metric in metrics}) == 3
+    first, *others = (metric.features(noise[:3]) for metric in metrics)
+    assert all(np.array_equal(first, other) for other in others)

@@ -8,6 +8,7 @@ import pytest
 
 from glance_bench import results, stats
 from glance_bench.errors import GlanceBenchError
+from glance_bench.metrics.base import Column, PromptMetric
 from glance_bench.sealed import find_sealed
 from glance_bench.store import Run
 from tests.fake_run import METRICS, SAMPLERS, make_run, prompts_of
@@ -128,3 +129,40 @@ def test_one_prompt_and_one_sampler_give_a_document_without_intervals(tmp_path: 
     assert board["reference"] == "uniform-10"
     assert cells["truth"]["low"] is None and cells["truth"]["n"] == 1
     assert not {"fd[fake]", "ocr_exact"} & set(cells)
+
+
+class Brightness:
+    """A metric of a prompt's images whose values can be computed by hand."""
+
+    kind, extractor = "prompt", "brightness: mean of all pixels"
+    columns = (Column("gap", "gap", "lower", "how much brighter than the reference, over all images"),)
+    name, recipe = "gap", "gap: mean difference of brightness"
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        return images.reshape(len(images), -1).mean(axis=1, keepdims=True).astype(np.float32)
+
+    def compare(self, own: np.ndarray, reference: np.ndarray | None) -> float:
+        return float("nan") if reference is None else float((own - reference).mean())
+
+
+def test_a_metric_of_prompts_meets_the_reference_s_image_of_the_same_noise(tmp_path: Path) -> None:
+    metric = Brightness()
+    run = make_run(
+        tmp_path, prompts_of(5), models=["testbed-flux"], metrics=[metric, *METRICS], images_per_prompt=2
+    )
+    assert isinstance(metric, PromptMetric)
+    shas, features = run.features("gap")
+    bright = run.records().assign(
+        bright=lambda records: [features[shas.index(sha), 0] for sha in records["image_sha256"]]
+    )
+    wide = bright.pivot(index=["prompt_id", "index"], columns="sampler", values="bright")
+    assert len(wide) == 10
+    board = results.build(run, [metric])["boards"][0]
+    cells = {row["sampler"]: row["cells"].get("gap") for row in board["samplers"]}
+    assert cells.pop("teacher-50") is None
+    for sampler, cell in cells.items():
+        by_prompt = (wide[sampler] - wide["teacher-50"]).groupby("prompt_id").mean()
+        assert cell["value"] == pytest.approx(by_prompt.mean(), rel=1e-5)
+        assert (cell["n"], cell["prompts"]) == (10, 5)
+        assert "against_reference" not in cell
+    assert board["samplers"][1]["cells"]["gap"]["value"] != 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GlanceBenchError, UsageError
+from ..metrics.base import FROM_FEATURES
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
 from ..registry import METRICS, MODELS, PROMPT_SETS, ModelEntry
 from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
@@ -92,7 +93,7 @@ class PlannedMetric:
 
     @property
     def suffix(self) -> str:
-        return "npz" if self.metric.kind == "corpus" else "parquet"
+        return "npz" if self.metric.kind in FROM_FEATURES else "parquet"
 
 
 @dataclass(frozen=True)
@@ -218,8 +219,9 @@ def _metric(name: str) -> PlannedMetric:
     metric = METRICS.get(name)()
     if metric.kind == "unit":
         return PlannedMetric(name, metric, None)
-    recipe = metric.extractor if metric.kind == "corpus" else metric.recipe
-    room = "features" if metric.kind == "corpus" else "scores"
+    recipe, room = metric.recipe, "scores"
+    if metric.kind in FROM_FEATURES:
+        recipe, room = metric.extractor, "features"
     folder = f"{room}/{slug(recipe.partition(':')[0])}-{digest_of(recipe)[:8]}"
     return PlannedMetric(name, metric, folder)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..metrics.base import FROM_FEATURES
 from ..sealed import Damaged, find_sealed, parquet_bytes, read_sealed, seal, sha256_bytes
 from ..store import Run, content_key, read_unit
 from ..terminal import Progress
@@ -56,7 +57,7 @@ def score(run: Run, pending: Pending, progress: Progress) -> None:
             for work in works:
                 key, shas, images = read_images(run, work)
                 prompts = [item.prompt for item in work.items]
-                if metric.metric.kind == "corpus":
+                if metric.metric.kind in FROM_FEATURES:
                     data = _features(shas, metric.metric.features(images))
                 else:
                     data = _scores(metric.metric, shas, prompts, metric.metric.score(images, prompts))

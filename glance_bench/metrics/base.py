@@ -23,9 +23,26 @@ if TYPE_CHECKING:
 
     from glance_bench.prompts import Prompt
 
-__all__ = ["Column", "CorpusMetric", "Images", "Metric", "Row", "SampleMetric", "UnitMetric"]
+__all__ = [
+    "FROM_FEATURES",
+    "Column",
+    "CorpusMetric",
+    "Features",
+    "Images",
+    "Metric",
+    "PromptMetric",
+    "Row",
+    "SampleMetric",
+    "UnitMetric",
+]
+
+FROM_FEATURES = (
+    "corpus",
+    "prompt",
+)  # the kinds for which features are stored, and shared by equal extractors
 
 Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB
+Features = npt.NDArray[np.float32]  # [N, D]
 Row = dict[str, float | str]  # strings are notes shown beside an image (what OCR read), never averaged
 
 
@@ -53,7 +70,7 @@ class Metric(Protocol):
     def name(self) -> str: ...
 
     @property
-    def kind(self) -> Literal["sample", "corpus", "unit"]: ...
+    def kind(self) -> Literal["sample", "corpus", "prompt", "unit"]: ...
 
     @property
     def recipe(self) -> str: ...
@@ -88,7 +105,7 @@ class CorpusMetric(Metric, Protocol):
         """The recipe of the features alone: metrics with the same extractor share them."""
         ...
 
-    def features(self, images: Images) -> npt.NDArray[np.float32]:
+    def features(self, images: Images) -> Features:
         """uint8[N, H, W, 3] to float32[N, D]."""
         ...
 
@@ -97,12 +114,35 @@ class CorpusMetric(Metric, Protocol):
         made and kept there, so that a second call needs no torch."""
         ...
 
-    def reduce(self, features: npt.NDArray[np.float32], reference: Any) -> float:
+    def reduce(self, features: Features, reference: Any) -> float:
         """float32[N, D] and ``reference(...)`` to one number. numpy only."""
         ...
 
     def note(self, n: int, reference: Any) -> str:
         """What a reader must know about a value made from ``n`` images; "" when nothing."""
+        ...
+
+
+@runtime_checkable
+class PromptMetric(Metric, Protocol):
+    """A value for each prompt, from features of its images; the table shows the mean. ``kind`` is "prompt", one
+    column."""
+
+    @property
+    def extractor(self) -> str:
+        """As ``CorpusMetric.extractor``."""
+        ...
+
+    def features(self, images: Images) -> Features:
+        """uint8[N, H, W, 3] to float32[N, D]."""
+        ...
+
+    def compare(self, own: Features, reference: Features | None) -> float:
+        """One number from the K images of a prompt, NaN where it does not apply. numpy only.
+
+        ``own`` is float32[K, D] in the order of the images' index, ``reference`` the same of the board's
+        reference, from the same noise: None for the reference itself, and where it lacks one of the images.
+        """
         ...
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glance_bench.metrics.base import Column, Images, Row
-from glance_bench.metrics.openclip import OpenClip, testbed_clip_model
+from glance_bench.metrics.openclip import OpenClip, testbed_clip_model, unit_length
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt
@@ -48,7 +48,7 @@ class ClipScore:
             raise ValueError(f"{len(images)} images for {len(prompts)} prompts")
         self._encode([prompt.text for prompt in prompts])
         rows: list[Row] = []
-        for features, prompt in zip(_unit(self._model.encode_images(images)), prompts, strict=True):
+        for features, prompt in zip(unit_length(self._model.encode_images(images)), prompts, strict=True):
             text, truncated = self._texts[prompt.text]
             rows.append({self.name: float(features @ text), self._flag: float(truncated)})
         return rows
@@ -58,11 +58,9 @@ class ClipScore:
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if new:
             features, truncated = self._model.encode_texts(new)
-            self._texts.update(zip(new, zip(_unit(features), truncated.tolist(), strict=True), strict=True))
-
-
-def _unit(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+            self._texts.update(
+                zip(new, zip(unit_length(features), truncated.tolist(), strict=True), strict=True)
+            )
 
 
 def testbed_clip() -> ClipScore:

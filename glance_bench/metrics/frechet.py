@@ -93,7 +93,7 @@ class Frechet:
 
     @property
     def extractor(self) -> str:
-        return f"{self._model.name}: open_clip weights {self._model.digest}, raw image embedding, float32"
+        return self._model.image_recipe
 
     @property
     def recipe(self) -> str:

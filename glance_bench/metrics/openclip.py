@@ -13,7 +13,7 @@ import numpy.typing as npt
 from glance_bench.errors import GlanceBenchError
 from glance_bench.metrics.base import Images
 
-__all__ = ["OpenClip", "testbed_clip_model"]
+__all__ = ["OpenClip", "testbed_clip_model", "unit_length"]
 
 BATCH = 64
 
@@ -38,6 +38,11 @@ class OpenClip:
         from glance_bench.models.checkpoints import checkpoint_digest
 
         return checkpoint_digest(self.folder).removeprefix("sha256:")[:12]
+
+    @property
+    def image_recipe(self) -> str:
+        """The recipe of ``encode_images``."""
+        return f"{self.name}: open_clip weights {self.digest}, raw image embedding, float32"
 
     def encode_images(self, images: Images) -> npt.NDArray[np.float32]:
         """uint8[N >= 1, H, W, 3] to float32[N, D]: image embeddings as projected, not normalised."""
@@ -73,6 +78,11 @@ class OpenClip:
         source = f"local-dir:{self.folder}"
         model, transform = open_clip.create_model_from_pretrained(source)
         return model.eval(), transform, open_clip.get_tokenizer(source)
+
+
+def unit_length(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """float32[N, D] with rows of length 1; a row of zeros stays."""
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
 def _length(tokenizer: Any, text: str) -> int:
