@@ -19,6 +19,7 @@ __all__ = [
     "Jackknife",
     "PairedDifference",
     "bootstrap_mean",
+    "crossed_interval",
     "group_jackknife",
     "group_labels",
     "jackknife_interval",
@@ -110,6 +111,38 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     low = float(centre - half) if successes else 0.0
     return Interval(low, float(centre + half) if successes < n else 1.0)
+
+
+def crossed_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Interval of the mean of float[S, P]: S training seeds, each on the same P prompts; new seeds and new prompts.
+
+    Two-way random effects: with the mean squares of seeds, prompts and remainder, the variance of the mean is
+    estimated by (MS_s + MS_p - MS_r) / (S P), its degrees of freedom by Satterthwaite (1946). A difference of two
+    samplers is passed as the matrix of differences. With one seed it is the prompts' t interval, which knows
+    nothing of other seeds. Both ends are NaN for fewer than two prompts; raises ValueError unless finite and 2-D.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.ndim != 2 or not data.size or not np.isfinite(data).all():
+        raise ValueError(f"values must be finite and of shape [seeds, prompts], got shape {data.shape}")
+    seeds, prompts = data.shape
+    if prompts < 2:
+        return Interval(float("nan"), float("nan"))
+    mean, by_seed, by_prompt = data.mean(), data.mean(axis=1), data.mean(axis=0)
+    parts = [(seeds * np.sum((by_prompt - mean) ** 2) / (prompts - 1), prompts - 1)]  # mean square, freedom
+    if seeds > 1:
+        rest = (seeds - 1) * (prompts - 1)
+        residual = np.sum((data - by_seed[:, None] - by_prompt + mean) ** 2) / rest
+        parts += [(prompts * np.sum((by_seed - mean) ** 2) / (seeds - 1), seeds - 1), (-residual, rest)]
+    if (
+        sum(square for square, _ in parts) < max(parts)[0]
+    ):  # no more than chance between seeds, or between prompts
+        parts = [max(parts)]
+    total = sum(square for square, _ in parts)
+    if total == 0:
+        return Interval(float(mean), float(mean))
+    freedom = total**2 / sum(square**2 / df for square, df in parts)
+    half = float(stdtrit(freedom, (1 + level) / 2)) * np.sqrt(total / data.size)
+    return Interval(float(mean - half), float(mean + half))
 
 
 def group_labels(keys: Sequence[str], groups: int = GROUPS, seed: int = 0) -> npt.NDArray[np.int64]:

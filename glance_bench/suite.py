@@ -295,8 +295,10 @@ class Suite(_Strict):
 
 
 def list_suites() -> dict[str, Path]:
-    """The suites that ship with the package, by name."""
-    return {path.stem: path for path in sorted(data_dir("suites").glob("*.yaml"))}
+    """The suites that ship with the package, by name; those in a folder are called FOLDER/NAME."""
+    root = data_dir("suites")
+    found = sorted(root.glob("*.yaml")) + sorted(root.glob("*/*.yaml"))
+    return {path.relative_to(root).with_suffix("").as_posix(): path for path in found}
 
 
 def find_suite(name_or_path: str) -> Path:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, ttest_1samp
 
 from glance_bench import stats
 
@@ -75,6 +75,36 @@ def test_wilson_agrees_with_scipy_and_keeps_a_width_at_zero() -> None:
     assert 0.05 < stats.wilson(0, 48).high < 0.1
     with pytest.raises(ValueError):
         stats.wilson(3, 2)
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(3, 0.5), (3, 0.0), (5, 2.0)])
+def test_crossed_interval_covers_new_seeds_and_new_prompts(seeds: int, spread: float) -> None:
+    rng = np.random.default_rng(7)
+    hits = blind = 0
+    for _ in range(600):
+        values = rng.normal(size=(seeds, 40)) + rng.normal(size=40) + spread * rng.normal(size=(seeds, 1))
+        interval = stats.crossed_interval(values)
+        hits += interval.low <= 0 <= interval.high
+        pooled = stats.crossed_interval(values.mean(axis=0)[None])
+        blind += pooled.low <= 0 <= pooled.high
+    assert 0.92 <= hits / 600 <= 0.995
+    if spread:
+        assert blind < 0.85 * hits  # an interval over prompts alone does not know that seeds differ
+
+
+def test_crossed_interval_of_one_seed_is_the_t_interval_of_its_prompts() -> None:
+    values = np.random.default_rng(2).random((1, 30))
+    theirs = ttest_1samp(values[0], 0).confidence_interval(0.95)
+    ours = stats.crossed_interval(values)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_crossed_interval_of_constants_and_of_too_little() -> None:
+    assert stats.crossed_interval(np.full((3, 4), 0.5)) == stats.Interval(0.5, 0.5)
+    assert np.isnan(stats.crossed_interval(np.ones((3, 1))).low)
+    for bad in (np.ones(4), np.full((2, 2), np.nan), np.ones((0, 3))):
+        with pytest.raises(ValueError, match="finite and of shape"):
+            stats.crossed_interval(bad)
 
 
 def test_groups_depend_on_the_keys_only_and_are_balanced() -> None:

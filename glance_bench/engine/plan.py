@@ -47,10 +47,14 @@ class PlannedModel:
 
 @dataclass(frozen=True, eq=False)
 class PlannedSampler:
-    """A card compiled for one model. ``key`` hashes ``made_of``: all that its images share."""
+    """A card compiled for one model. ``key`` hashes ``made_of``: all that its images share.
+
+    ``group`` is the name that it shares with those that differ from it by their training seed alone.
+    """
 
     model: PlannedModel
     card: SamplerCard
+    group: str
     trajectory: Trajectory
     speedup: float
     made_of: dict[str, Any]
@@ -138,6 +142,7 @@ class Plan:
                 {
                     "model": s.model.name,
                     "sampler": s.name,
+                    "group": s.group,
                     "title": str(s.card.title),
                     "nfe": s.trajectory.nfe,
                     "steps": len(s.trajectory),
@@ -226,9 +231,12 @@ def _metric(name: str) -> PlannedMetric:
     return PlannedMetric(name, metric, folder)
 
 
-def _cards(suite: Suite, jobs: Sequence[Job]) -> list[SamplerCard]:
-    """The suite's samplers for the model of ``jobs``: what its recipe trains decides whom the card's steps go to."""
-    cards = []
+def _cards(suite: Suite, jobs: Sequence[Job]) -> list[tuple[SamplerCard, str]]:
+    """The suite's samplers for the model of ``jobs``, with their groups.
+
+    What the model's recipe trains decides whom a card's steps go to.
+    """
+    cards, groups = [], []
     for sampler in suite.samplers:
         if isinstance(sampler, str):
             cards.append(load_card(sampler))
@@ -241,13 +249,15 @@ def _cards(suite: Suite, jobs: Sequence[Job]) -> list[SamplerCard]:
             for job in own:
                 name = sampler.label + job.label.removeprefix(sampler.adapters)
                 cards.append(trained_card(sampler.like, name, job.label, job.recipe.phase_names))
+                groups.append(sampler.label)
+        groups += [card.name for card in cards[len(groups) :]]
     names = [card.name for card in cards]
     for card in cards:
         if names.count(card.name) > 1:
             raise UsageError(f"two samplers are called {card.name!r}; rename one of them")
         for job in jobs:
             check_phases(card, job.labels, job.recipe.phase_names)
-    return cards
+    return list(zip(cards, groups, strict=True))
 
 
 def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterator[PlannedSampler]:
@@ -258,12 +268,17 @@ def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterato
         if not job.done:
             promised |= {str(file): job.key for file in job.adapters.values()}
     shape = replace(read_geometry(model.path, *model.resolution), adapters=adapters)
-    for card in _cards(suite, jobs):
-        yield _sampler(model, card, shape, promised, suite)
+    for card, group in _cards(suite, jobs):
+        yield _sampler(model, card, group, shape, promised, suite)
 
 
 def _sampler(
-    model: PlannedModel, card: SamplerCard, shape: Geometry, promised: Mapping[str, str], suite: Suite
+    model: PlannedModel,
+    card: SamplerCard,
+    group: str,
+    shape: Geometry,
+    promised: Mapping[str, str],
+    suite: Suite,
 ) -> PlannedSampler:
     trajectory = card.compile(shape)
     made_of = {
@@ -277,7 +292,7 @@ def _sampler(
         "dtype": suite.dtype,
     }
     speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
-    return PlannedSampler(model, card, trajectory, speedup, made_of)
+    return PlannedSampler(model, card, group, trajectory, speedup, made_of)
 
 
 def _slices(

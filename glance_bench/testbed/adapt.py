@@ -23,7 +23,7 @@ from glance_bench.training.recipe import Recipe, load_recipe
 from glance_bench.training.samples import Pair
 
 RECIPES = {"flux": "glance-flux", "qwen_image": "glance-qwen"}
-SCENE_SEED, NOISE_SEED = 0, 0
+SCENE_SEED, NOISE_SEED = 1, 0
 
 
 def sample_of(entry: ModelEntry) -> Pair:
