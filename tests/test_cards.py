@@ -68,6 +68,7 @@ def test_the_shipped_cards(tmp_path: Path) -> None:
     shape = trained(tmp_path, QWEN)
     assert len({card.digest(shape) for card in cards}) == len(cards)
     derived = {"slowfast-8-base", "slowfast-15-base", "glance-8", "glance-15"}
+    derived |= {"glance-8-slow-only", "glance-8-fast-only"}
     assert {card.name for card in cards if card.derived} == derived
 
 

@@ -131,8 +131,9 @@ def test_paths_in_a_suite_start_at_its_folder(tmp_path: Path) -> None:
 def test_shipped_suites_are_valid_and_point_to_the_schema() -> None:
     assert "quickstart" in list_suites()
     for name, path in list_suites().items():
-        assert load_suite(name).name == name
-        assert path.read_text().startswith("# yaml-language-server: $schema=suite.schema.json\n")
+        assert load_suite(name).name == name.replace("ablations/", "ablation-")
+        schema = f"{'../' * name.count('/')}suite.schema.json"
+        assert path.read_text().startswith(f"# yaml-language-server: $schema={schema}\n")
 
 
 def test_quickstart_has_what_it_promises() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["interval", "latencies", "number", "times", "visible"]
+__all__ = ["interval", "latencies", "markdown_table", "number", "times", "visible"]
 
 NONE = "\u2013"
 _BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -51,6 +51,13 @@ def visible(text: str) -> str:
         else c
         for c in text
     )
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table. Cells are text of ours: nothing in them is escaped."""
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    yield from ("| " + " | ".join(row) + " |" for row in rows)
 
 
 def latencies(results: Mapping[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -18,6 +18,7 @@ import numpy as np
 from glance_bench import stats
 from glance_bench.prompts import Prompt
 from glance_bench.registry import FAMILIES, METRICS, MODELS
+from glance_bench.report.text import markdown_table
 from glance_bench.results import scored_records
 from glance_bench.store import Run
 from glance_bench.testbed.scenes import Scene
@@ -41,9 +42,7 @@ BY_CATEGORY = (
 
 def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
     yield f"\n### {title}\n"
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + " --- |" * len(head)
-    yield from ("| " + " | ".join(row) + " |" for row in rows)
+    yield from markdown_table(head, rows)
 
 
 def _mean(values: np.ndarray) -> str:
