@@ -185,14 +185,13 @@ def _rows(model: str, ablation: Ablation, values: Values, frechet: Mapping[str, 
     body = []
     for name, truth in values[TRUTH].items():
         cells = {column: _cell(values[column].get(name)) for column in MEANS}
-        row = printed.get(ablation.rows.get(name, ""), "") if name in ablation.rows else ""
-        paper = (
-            "" if row == "" else "nothing meaningful" if row is None else " / ".join(f"{v:.3f}" for v in row)
-        )
-        seeds = str(len(truth)) if name in ablation.rows else ""
-        body.append(
-            [name, seeds, *(cells[c] for c in MEANS[:3]), frechet.get(name, ""), cells[FIDELITY], paper]
-        )
+        seeds, paper = "", ""
+        if name in ablation.rows:
+            row = printed[ablation.rows[name]]
+            seeds = str(len(truth))
+            paper = "nothing meaningful" if row is None else " / ".join(f"{value:.3f}" for value in row)
+        before = [cells[column] for column in MEANS[:3]]
+        body.append([name, seeds, *before, frechet.get(name, ""), cells[FIDELITY], paper])
     count, text = values[TRUTH][TEACHER].shape[1], values[WORDS][TEACHER].shape[1]
     columns = " / ".join(published.columns)
     yield f"\n## {model}\n\n{count} prompts, {text} with text. The paper's columns, for Qwen-Image: {columns}.\n"
