@@ -115,7 +115,7 @@ def report(run: Run, renders: int) -> Iterator[str]:
     for model, board in boards.items():
         rows.append(_difference_row(model, board, TEACHER, UNGUIDED, "truth"))
         ladder = [sampler for sampler in LADDER if sampler in set(board["sampler"])]
-        for column in ("truth", "ocr_word_accuracy"):
+        for column in ("truth", "ocr_word_accuracy", "ocr_ned_similarity"):
             rows.append(_difference_row(model, board, TEACHER, "uniform-8", column))
             for more, fewer in pairwise(ladder):
                 rows.append(_difference_row(model, board, more, fewer, column))
