@@ -139,7 +139,16 @@ def test_shipped_suites_are_valid_and_point_to_the_schema() -> None:
 def test_quickstart_has_what_it_promises() -> None:
     suite = load_suite("quickstart")
     assert suite.models == ["testbed-flux", "testbed-qwen"] and suite.prompts[0].limit == 48
-    wanted = {"teacher-50", "native-10", "uniform-10", "uniform-8", "uniform-4", "slowfast-10-base"}
+    wanted = {
+        "teacher-50",
+        "native-10",
+        "uniform-10",
+        "uniform-8",
+        "uniform-4",
+        "slowfast-10-base",
+        "glance-8",
+        "glance-10",
+    }
     assert wanted <= set(suite.samplers)  # type: ignore[arg-type]
     assert {"truth", "ocr", "clip[testbed-clip]", "fd[testbed-clip]"} <= set(suite.metrics)
 

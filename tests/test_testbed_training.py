@@ -9,11 +9,15 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from glance_bench.models.checkpoints import checkpoint_digest
 from glance_bench.registry import MODELS
+from glance_bench.samplers.lora_files import trained_adapters
+from glance_bench.sealed import sha256_file
 from glance_bench.testbed.scenes import KINDS, Scene, Thing, captions, sample_scene
 from glance_bench.testbed.train import encoders, latents, tokenizers, transformers, vae
 from glance_bench.testbed.train.loop import Plan, Trainer, rate_factor, restore
 from glance_bench.testbed.train.parts import CLIP, FLUX, QWEN
+from glance_bench.training.recipe import load_recipe
 
 FOLDERS = {"testbed-flux": FLUX, "testbed-qwen": QWEN, "testbed-clip": CLIP}
 MEGABYTE = 1_000_000
@@ -50,6 +54,31 @@ def test_packaged_checkpoints_have_the_real_classes(name, classes):
     for part, expected in classes.items():
         found = index[part] if part == "_class_name" else index[part][-1]
         assert found == expected
+
+
+@pytest.mark.parametrize("name", ["testbed-flux", "testbed-qwen"])
+def test_packaged_adapters_are_trained_by_the_published_recipe_for_these_weights(name):
+    entry = MODELS.get(name)
+    recipe = load_recipe({"flux": "glance-flux", "qwen_image": "glance-qwen"}[entry.family])
+    assert set(trained_adapters(entry.adapters)) == {"glance-10/slow", "glance-10/fast", "glance-8/slow"}
+    for folder, slow in (("glance-10", 5), ("glance-8", 3)):
+        record = json.loads((entry.adapters / folder / "training.json").read_text())
+        published = recipe.model_dump(mode="json", exclude={"title"})
+        published["schedule"]["slow"] = slow
+        for phase, known in record["experts"].items():
+            assert (known["recipe"], known["model"]) == (published, checkpoint_digest(entry.path))
+            file = entry.adapters / folder / f"{phase}.safetensors"
+            assert sha256_file(file) == known["sha256"] and len(known["losses"]) == recipe.steps
+            with safe_open(file, "pt") as opened:
+                metadata = json.loads(opened.metadata()["lora_adapter_metadata"])
+            assert metadata["transformer.lora_alpha"] / metadata["transformer.r"] == 4
+
+
+def test_packaged_adapters_take_at_most_8_mebibytes():
+    folders = [MODELS.get(name).adapters for name in ("testbed-flux", "testbed-qwen")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".safetensors", ".json"}
+    assert sum(path.stat().st_size for path in files) <= 8 * 2**20
 
 
 def test_packaged_weights_are_small_half_precision_safetensors():
