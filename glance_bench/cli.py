@@ -398,7 +398,8 @@ def _guarded() -> Iterator[None]:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
-        print(f"error: {error.filename or 'input or output'}: {error.strerror}", file=sys.stderr)
+        told = f"{error.filename or 'input or output'}: {error.strerror}" if error.strerror else error
+        print(f"error: {told}", file=sys.stderr)
         raise typer.Exit(INCOMPLETE) from None
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
