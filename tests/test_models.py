@@ -317,4 +317,5 @@ def test_settings_cards_and_digests_need_no_torch(tiny_qwen_dir: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     guided = 2 * (50 + 10 + 8 + 20 + 10 + 8 + 4 + 8 + 10 + 15)  # without adapters
     guided += 2 * (8 + 10 + 15 + 3 * 10)  # Glance, and glance-10 as it circulates
+    guided += 2 * (8 + 8)  # one of its two adapters alone
     assert int(done.stdout) == guided + 50  # teacher-50-unguided needs one pass a step

@@ -92,11 +92,13 @@ def test_packaged_weights_are_small_half_precision_safetensors():
             assert kinds <= {"F16", "BF16", "I64"}, path
 
 
-def test_schedulers_carry_the_real_constants():
+def test_schedulers_carry_the_real_constants_for_a_64th_of_the_tokens():
     flux = json.loads((FLUX / "scheduler" / "scheduler_config.json").read_text())
     qwen = json.loads((QWEN / "scheduler" / "scheduler_config.json").read_text())
-    assert (flux["base_shift"], flux["max_shift"], flux["max_image_seq_len"]) == (0.5, 1.15, 4096)
-    assert (qwen["max_shift"], qwen["max_image_seq_len"], qwen["shift_terminal"]) == (0.9, 8192, 0.02)
+    assert (flux["base_shift"], flux["max_shift"]) == (0.5, 1.15)
+    assert (qwen["base_shift"], qwen["max_shift"], qwen["shift_terminal"]) == (0.5, 0.9, 0.02)
+    assert (64 * flux["base_image_seq_len"], 64 * flux["max_image_seq_len"]) == (256, 4096)
+    assert (64 * qwen["base_image_seq_len"], 64 * qwen["max_image_seq_len"]) == (256, 8192)
     assert flux["shift_terminal"] is None and flux["use_dynamic_shifting"] and qwen["use_dynamic_shifting"]
     assert json.loads((FLUX / "transformer" / "config.json").read_text())["guidance_embeds"] is True
 
