@@ -121,7 +121,9 @@ def two_pipelines(entry: ModelEntry) -> Iterator[np.ndarray]:
         guidance = {"true_cfg_scale": settings.guidance, "negative_prompt": NEGATIVE_PROMPT}
 
     def load(expert: str) -> Any:
-        pipe = FAMILIES.get(entry.family).pipeline_class.from_pretrained(entry.path, local_files_only=True)
+        pipe = FAMILIES.get(entry.family).pipeline_class.from_pretrained(
+            entry.path, dtype=torch.float32, local_files_only=True
+        )
         pipe.set_progress_bar_config(disable=True)
         pipe.load_lora_weights(str(files[expert].parent), weight_name=files[expert].name)
         played = steps[:SLOW_STEPS] if expert == SLOW else steps[SLOW_STEPS:]

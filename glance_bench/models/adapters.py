@@ -32,7 +32,8 @@ class Adapters:
         if wanted is None:
             self._pipe.disable_lora()
         else:
-            self._pipe.enable_lora()
+            if self._serving in (None, UNKNOWN):  # between two adapters it would only cost time
+                self._pipe.enable_lora()
             self._pipe.set_adapters([wanted[0]], [wanted[1]])
         self._serving = wanted
 
