@@ -105,7 +105,12 @@ METRICS = Registry(
     "glance_bench.metrics",
 )
 PROMPT_SETS = Registry(
-    "prompt set", {"testbed": "glance_bench.prompts.testbed:load"}, "glance_bench.prompt_sets"
+    "prompt set",
+    {
+        "testbed": "glance_bench.prompts.testbed:load",
+        "testbed-balanced": "glance_bench.prompts.testbed:load_balanced",
+    },
+    "glance_bench.prompt_sets",
 )
 FAMILIES = Registry(
     "model family",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import count, islice
+from collections.abc import Iterator
+from itertools import chain, count, islice
 
 import numpy as np
 
@@ -37,7 +38,23 @@ def load(limit: int | None = None) -> PromptSet:
     Categories: object, pair (two objects and a relation), count, sign (a word of training in a new scene),
     unseen word (a word that training never showed), sign+object, poster (3-4 lines of small text).
     """
+    return _named("testbed", tuple(islice(_all(), limit)))
+
+
+def load_balanced(limit: int | None = None) -> PromptSet:
+    """The same captions in another order (600): every second one has text, for studies of what becomes of it."""
+    prompts = tuple(_all())
+    pictures = [prompt for prompt in prompts if not prompt.wanted_text]
+    texts = [prompt for prompt in prompts if prompt.wanted_text]
+    pairs = chain.from_iterable(zip(pictures, texts, strict=False))
+    return _named("testbed-balanced", tuple(islice(pairs, limit)))
+
+
+def _all() -> Iterator[Prompt]:
     seen: set[str] = set()
-    prompts = tuple(_prompt(index, seen) for index in islice(range(FULL_SIZE), limit))
+    return (_prompt(index, seen) for index in range(FULL_SIZE))
+
+
+def _named(name: str, prompts: tuple[Prompt, ...]) -> PromptSet:
     digest = hashlib.sha256("\n".join(f"{one.id}\t{one.text}" for one in prompts).encode()).hexdigest()
-    return PromptSet("testbed", digest[:12], prompts)
+    return PromptSet(name, digest[:12], prompts)
