@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from glance_bench.prompts.testbed import load
+from glance_bench.prompts.testbed import load, load_balanced
 from glance_bench.testbed.scenes import (
     KINDS,
     SEEN_WORDS,
@@ -130,6 +130,14 @@ def test_captions_say_every_attribute():
 def test_scenes_survive_json():
     for scene in scenes(60):
         assert Scene.from_json(json.loads(json.dumps(scene.to_json()))) == scene
+
+
+def test_the_balanced_prompts_are_the_same_ones_half_of_them_with_text():
+    every, balanced = {prompt.id: prompt for prompt in load().prompts}, load_balanced()
+    assert len({prompt.id for prompt in balanced.prompts}) == 600
+    assert all(prompt == every[prompt.id] for prompt in balanced.prompts)
+    assert [bool(prompt.wanted_text) for prompt in balanced.prompts] == [False, True] * 300
+    assert load_balanced(200).prompts == balanced.prompts[:200]
 
 
 def test_prompt_set_is_nested_unique_and_held_out():

@@ -91,7 +91,7 @@ def _board(results: Mapping[str, Any], board: Mapping[str, Any], spread: bool) -
                 cells.append(str(round(cell["value"] * cell["n"])))
                 continue
             mark = MARKS.get(cell.get("rank", ""), " ")
-            ends = " " + re.sub(r"(?<!\d)0\.", ".", interval(cell, column["decimals"])) if spread else ""
+            ends = " " + _short(interval(cell, column["decimals"])) if spread else ""
             cells.append(f"{number(cell['value'], column['decimals'])}{mark}{ends}")
         if timed:
             measured = timing.get((board["model"], row["sampler"]))
@@ -102,6 +102,11 @@ def _board(results: Mapping[str, Any], board: Mapping[str, Any], spread: bool) -
     label = "TESTBED, " if board["testbed"] else ""
     heading = f"{board['model']} on {board['prompt_set']} ({label}{board['prompts']} prompts"
     return visible(f"{heading}, {board['with_text']} with text)"), rows
+
+
+def _short(ends: str) -> str:
+    """An interval below one without its zeros: .75-.87. Beside a larger end, .16 would look like a torn number."""
+    return re.sub(r"(?<!\d)0\.", ".", ends) if not re.search(r"[1-9]\d*\.", ends) else ends
 
 
 def _columns(results: Mapping[str, Any], board: Mapping[str, Any]) -> list[Mapping[str, Any]]:
