@@ -1,5 +1,6 @@
 """The ablation suites and their tables."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 
 from glance_bench import stats
 from glance_bench.errors import GlanceBenchError
+from glance_bench.registry import PROMPT_SETS
 from glance_bench.samplers.cards import load_card
 from glance_bench.samplers.published import load_published
-from glance_bench.suite import TrainedSampler, load_suite
+from glance_bench.suite import TrainedSampler, find_suite, load_suite
 from glance_bench.testbed import ablations
+from glance_bench.yamlfile import read_yaml
 from tests.fake_run import make_run
 
 SUITES = ("stages", "samples", "timesteps", "sample-identity")
@@ -28,13 +31,19 @@ def test_suites_have_the_cells_that_their_tables_show(name: str) -> None:
     suite = load_suite(f"ablations/{name}")
     ablation = ablations.ABLATIONS[suite.name]
     trained = [sampler for sampler in suite.samplers if isinstance(sampler, TrainedSampler)]
-    assert list(ablation.rows) == [sampler.label for sampler in trained]
+    published = [sampler.label for sampler in trained if not sampler.label.endswith("-tuned")]
+    assert list(ablation.rows) == published
     assert list(ablation.rows.values()) == list(load_published("glance-10").tables[ablation.table])
-    shown = {*ablation.rows, *(sampler for sampler in suite.samplers if isinstance(sampler, str))}
+    shown = {
+        *(s.label for s in trained),
+        *(sampler for sampler in suite.samplers if isinstance(sampler, str)),
+    }
     assert all({first, second} <= shown for _, first, second in ablation.questions)
     assert suite.samplers[0] == ablations.TEACHER
     assert all(entry.seeds == [0, 1, 2] for entry in suite.train)
-    assert suite.prompts[0].limit == 300 and suite.images_per_prompt == 2
+    prompts = PROMPT_SETS.get(suite.prompts[0].set)(suite.prompts[0].limit).prompts
+    assert len(prompts) == 200 and sum(bool(prompt.wanted_text) for prompt in prompts) == 100
+    assert suite.images_per_prompt == 2
     assert {*ablations.MEANS, ablations.FD} <= {*suite.metrics, "ocr_word_accuracy"}
 
 
@@ -73,7 +82,11 @@ def test_other_runs_are_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_run_of_an_ablation_becomes_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLANCE_BENCH_CACHE", str(tmp_path / "cache"))
-    run = [sys.executable, "-m", "glance_bench", "run", "ablations/timesteps", "--limit", "6", "-o", "run"]
+    tree = read_yaml(find_suite("ablations/timesteps"))
+    for entry in tree["train"]:
+        entry.setdefault("changes", {})["steps"] = 2  # the tables look the same after little training
+    (tmp_path / "suite.yaml").write_text(json.dumps(tree))
+    run = [sys.executable, "-m", "glance_bench", "run", "suite.yaml", "--limit", "6", "-o", "run"]
     subprocess.run(run, check=True, cwd=tmp_path, capture_output=True)
     report = [sys.executable, "-m", "glance_bench.testbed.ablations", "run", "--write", "out"]
     printed = subprocess.run(report, check=True, cwd=tmp_path, capture_output=True, text=True).stdout

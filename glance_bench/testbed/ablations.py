@@ -66,6 +66,8 @@ ABLATIONS = {
             ("what the slow adapter adds", "slow3+base5", "slowfast-8-base"),
             ("what the fast adapter adds", "base3+fast5", "slowfast-8-base"),
             ("what the uniform adapter adds", "single-uniform", "uniform-8"),
+            ("what tuned adapters add to the schedule", "slow3+fast5-tuned", "slowfast-8-base"),
+            ("tuned instead of published", "slow3+fast5-tuned", "slow3+fast5"),
         ),
     ),
     "ablation-samples": Ablation(
@@ -84,6 +86,10 @@ ABLATIONS = {
         (
             ("do 10 adapted timesteps beat 8?", "slow5+fast5", "slow3+fast5"),
             ("do 15 adapted timesteps beat 10?", "slow5+fast10", "slow5+fast5"),
+            ("what the adapters add to 8", "slow3+fast5", "slowfast-8-base"),
+            ("what the adapters add to 10", "slow5+fast5", "slowfast-10-base"),
+            ("what the adapters add to 15", "slow5+fast10", "slowfast-15-base"),
+            ("what tuned adapters add to 10", "slow5+fast5-tuned", "slowfast-10-base"),
             ("and without adapters, 10 against 8?", "slowfast-10-base", "slowfast-8-base"),
             ("and without adapters, 15 against 10?", "slowfast-15-base", "slowfast-10-base"),
         ),
@@ -185,10 +191,10 @@ def _rows(model: str, ablation: Ablation, values: Values, frechet: Mapping[str, 
     body = []
     for name, truth in values[TRUTH].items():
         cells = {column: _cell(values[column].get(name)) for column in MEANS}
-        seeds, paper = "", ""
+        seeds = str(len(truth)) if len(truth) > 1 else ""
+        paper = ""
         if name in ablation.rows:
             row = printed[ablation.rows[name]]
-            seeds = str(len(truth))
             paper = "nothing meaningful" if row is None else " / ".join(f"{value:.3f}" for value in row)
         before = [cells[column] for column in MEANS[:3]]
         body.append([name, seeds, *before, frechet.get(name, ""), cells[FIDELITY], paper])
