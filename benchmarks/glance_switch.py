@@ -164,6 +164,7 @@ def repeat(way: str, entry: ModelEntry) -> dict[str, Any]:
     """One repeat in a fresh process: seconds of the first and of further images, MiB after each, the first image."""
     next(WAYS[way](entry))  # thrown away: libraries import more when the first LoRA and the first image come
     gc.collect()
+    gc.freeze()  # or a collection that walks through every imported library falls into some of the repeats
     images = WAYS[way](entry)
     first, image = seconds(lambda: next(images))
     memory = peak()

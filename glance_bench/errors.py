@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["GlanceBenchError", "UsageError", "near_misses"]
+__all__ = ["GlanceBenchError", "MissingData", "UsageError", "near_misses"]
 
 
 class GlanceBenchError(Exception):
@@ -16,6 +16,10 @@ class UsageError(GlanceBenchError):
     """The request itself is wrong: a bad suite file, an unknown name, an argument out of range."""
 
     exit_code = 2
+
+
+class MissingData(GlanceBenchError):
+    """Published weights or prompt files that are not on this machine: what, how large, which command fetches them."""
 
 
 def near_misses(name: str, valid: Iterable[str], limit: int = 3) -> str:

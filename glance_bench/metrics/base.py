@@ -10,10 +10,10 @@ only when their recipes are equal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,11 @@ __all__ = [
     "Images",
     "Metric",
     "PromptMetric",
+    "ReferencedMetric",
     "Row",
     "SampleMetric",
+    "Total",
+    "TotalledMetric",
     "UnitMetric",
 ]
 
@@ -96,6 +99,26 @@ class SampleMetric(Metric, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Total:
+    """A number that a set of rows gives as a whole and that is no mean over prompts, such as a pooled word recall.
+
+    ``of`` takes the rows as a frame (the metric's columns and notes, ``prompt_id`` and ``index``; NaN where a row
+    left a column out) and returns NaN where nothing applies. Its interval is a jackknife over prompts.
+    """
+
+    column: Column
+    of: Callable[[pd.DataFrame], float]
+
+
+@runtime_checkable
+class TotalledMetric(SampleMetric, Protocol):
+    """A sample metric whose official score is one or more totals. ``columns`` are still the rows' own."""
+
+    @property
+    def totals(self) -> tuple[Total, ...]: ...
+
+
 @runtime_checkable
 class CorpusMetric(Metric, Protocol):
     """A value for a set of images: features for each, then one reduction. ``kind`` is "corpus", one column."""
@@ -120,6 +143,28 @@ class CorpusMetric(Metric, Protocol):
 
     def note(self, n: int, reference: Any) -> str:
         """What a reader must know about a value made from ``n`` images; "" when nothing."""
+        ...
+
+
+@runtime_checkable
+class ReferencedMetric(CorpusMetric, Protocol):
+    """A corpus metric whose reference the suite names: images or features somewhere, or the board's reference sampler.
+
+    As registered it has no reference yet; ``reference`` then raises MissingData.
+    """
+
+    def against(self, source: Path | None) -> Self:
+        """The same metric compared with the images or features at ``source``, which its recipe then names by their
+        digest; None: with the images of the board's reference sampler."""
+        ...
+
+    @property
+    def against_board(self) -> bool:
+        """Whether the board's reference sampler is what it is compared with."""
+        ...
+
+    def reference_of(self, features: Features) -> Any:
+        """What ``reference`` would return for reference images with these features, float32[N, D]."""
         ...
 
 

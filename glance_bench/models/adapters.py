@@ -44,7 +44,7 @@ class Adapters:
         key = (str(path.resolve()), path.stat().st_mtime_ns)
         if key not in self._names:
             name = f"adapter_{len(self._names)}"
-            where = {"weight_name": path.name, "local_files_only": True}
+            where = {"weight_name": path.name, "local_files_only": True, "low_cpu_mem_usage": True}
             try:
                 with quiet_libraries():
                     self._check_layers(path, self._pipe.lora_state_dict(str(path.parent), **where))
