@@ -16,7 +16,15 @@ import numpy.typing as npt
 
 from glance_bench import stats
 from glance_bench.errors import GlanceBenchError
-from glance_bench.metrics.base import Column, CorpusMetric, Features, Metric, PromptMetric
+from glance_bench.metrics.base import (
+    Column,
+    CorpusMetric,
+    Features,
+    Metric,
+    PromptMetric,
+    ReferencedMetric,
+    TotalledMetric,
+)
 from glance_bench.sealed import sha256_bytes
 
 if TYPE_CHECKING:
@@ -24,8 +32,9 @@ if TYPE_CHECKING:
 
     from glance_bench.store import Run
 
-__all__ = ["add_cells", "prompt_values", "recipe_id", "refuse_unscored"]
+__all__ = ["add_cells", "columns_of", "prompt_values", "recipe_id", "refuse_unscored"]
 
+Statistic = Callable[[npt.NDArray[np.bool_]], float]  # of the rows that a mask keeps
 Groups = Mapping[str, "pd.DataFrame"]
 Cells = dict[str, dict[str, Any]]  # by sampler, or by sampler and column
 
@@ -37,9 +46,17 @@ def add_cells(run: Run, metric: Metric, groups: Groups, reference: str, cells: d
     """
     if isinstance(metric, CorpusMetric):
         _corpus_cells(run, metric, groups, reference, cells)
-    else:
-        for column, by_prompt in prompt_values(run, metric, groups, reference):
-            _mean_cells(metric, column, by_prompt, groups, reference, cells)
+        return
+    if isinstance(metric, TotalledMetric):
+        _total_cells(metric, groups, reference, cells)
+    for column, by_prompt in prompt_values(run, metric, groups, reference):
+        _mean_cells(metric, column, by_prompt, groups, reference, cells)
+
+
+def columns_of(metric: Metric) -> list[Column]:
+    """All columns of a metric, what it gives as a whole before what it gives for each image."""
+    totals = metric.totals if isinstance(metric, TotalledMetric) else ()
+    return [*(total.column for total in totals), *metric.columns]
 
 
 def recipe_id(metric: Metric) -> str:
@@ -144,27 +161,58 @@ def _mean_cells(
 def _corpus_cells(
     run: Run, metric: CorpusMetric, groups: Groups, reference: str, cells: dict[str, Cells]
 ) -> None:
-    """Over all images of a sampler, with a jackknife that leaves out the same prompts for all."""
+    """A reduction of all features of a sampler."""
     look_up = _features(run, metric.name)
-    (folder,) = (entry["folder"] for entry in run.manifest["metrics"] if entry["name"] == metric.name)
-    compared = metric.reference(run.folder / folder)
+    if isinstance(metric, ReferencedMetric) and metric.against_board:
+        compared = metric.reference_of(look_up(groups[reference]["image_sha256"]))
+        groups = {name: own for name, own in groups.items() if name != reference}
+    else:
+        (folder,) = (entry["folder"] for entry in run.manifest["metrics"] if entry["name"] == metric.name)
+        compared = metric.reference(run.folder / folder)
+
+    def reduced(own: pd.DataFrame) -> Statistic:
+        rows = look_up(own["image_sha256"])
+        return lambda keep: metric.reduce(rows[keep], compared) if keep.sum() > 1 else math.nan
+
+    (column,) = metric.columns
+    made = _jackknife_cells(metric, column, {n: own for n, own in groups.items() if len(own) > 1}, reduced)
+    for cell in made.values():
+        if note := metric.note(cell["n"], compared):
+            cell["note"] = note
+    _add_jackknifed(made, column, reference, cells)
+
+
+def _total_cells(metric: TotalledMetric, groups: Groups, reference: str, cells: dict[str, Cells]) -> None:
+    """Numbers of all rows of a sampler that are no means over prompts."""
+    columns = [column.name for column in metric.columns]
+    scored = {name: own[own[columns].notna().any(axis=1)] for name, own in groups.items()}
+    scored = {name: own for name, own in scored.items() if len(own)}
+    for total in metric.totals:
+
+        def whole(own: pd.DataFrame, of: Callable[[pd.DataFrame], float] = total.of) -> Statistic:
+            return lambda keep: float(of(own[keep]))
+
+        made = _jackknife_cells(metric, total.column, scored, whole)
+        made = {name: cell for name, cell in made.items() if not math.isnan(cell["value"])}
+        _add_jackknifed(made, total.column, reference, cells)
+
+
+def _jackknife_cells(
+    metric: Metric, column: Column, groups: Groups, statistic: Callable[[pd.DataFrame], Statistic]
+) -> Cells:
+    """A cell for each sampler, with a jackknife that leaves out the same prompts for all."""
     made: Cells = {}
     for name, own in groups.items():
-        rows = look_up(own["image_sha256"])
-        if len(own) < 2:
-            continue
-        labels = stats.group_labels(own["prompt_id"].tolist())
-
-        def value(keep: npt.NDArray[np.bool_], rows: Features = rows) -> float:
-            return metric.reduce(rows[keep], compared) if keep.sum() > 1 else math.nan
-
-        jackknife = stats.group_jackknife(value, labels, floor=0.0)
+        jackknife = stats.group_jackknife(
+            statistic(own), stats.group_labels(own["prompt_id"].tolist()), floor=column.floor
+        )
         cell = made[name] = {"value": jackknife.value, "low": jackknife.low, "high": jackknife.high}
         cell |= {"n": len(own), "prompts": own["prompt_id"].nunique(), "interval": "jackknife"}
         cell |= {"recipe": recipe_id(metric), "replicates": jackknife.replicates.tolist()}
-        if note := metric.note(len(own), compared):
-            cell["note"] = note
+    return made
 
+
+def _add_jackknifed(made: Cells, column: Column, reference: str, cells: dict[str, Cells]) -> None:
     def difference(a: str, b: str) -> stats.PairedDifference | None:
         first, second = made[a], made[b]
         if len(first["replicates"]) != len(second["replicates"]):
@@ -174,7 +222,6 @@ def _corpus_cells(
         interval = stats.jackknife_interval(apart, replicates)
         return stats.PairedDifference(apart, interval.low, interval.high, min(first["n"], second["n"]))
 
-    (column,) = metric.columns
     _compare(made, reference, column.better, difference)
     for name, cell in made.items():
         cells[name][column.name] = cell

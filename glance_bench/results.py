@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glance_bench.cells import add_cells, recipe_id, refuse_unscored
+from glance_bench.cells import add_cells, columns_of, recipe_id, refuse_unscored
 from glance_bench.metrics.base import UnitMetric
 from glance_bench.sealed import digest_of
 
@@ -80,7 +80,7 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
                 "headline": column.headline,
             }
             for metric in metrics
-            for column in metric.columns
+            for column in columns_of(metric)
         ],
         "boards": boards,
     }

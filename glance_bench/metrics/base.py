@@ -55,7 +55,7 @@ class Column:
 
     ``name`` is its key in rows, cells and files; ``title`` the short heading; ``headline`` false for columns
     that only explain others and stay out of the leaderboard unless they are not zero. ``decimals`` is how
-    many are shown.
+    many are shown. ``floor`` is the least value there can be, for intervals that could reach below it.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Column:
     description: str
     decimals: int = 3
     headline: bool = True
+    floor: float | None = None
 
 
 class Metric(Protocol):

@@ -89,7 +89,7 @@ class Frechet:
         self._model = model
         self.name = f"fd[{model.name}]"
         what = f"Frechet distance to clean renders, in {model.name}'s image features"
-        self.columns = (Column(self.name, "FD", "lower", what),)
+        self.columns = (Column(self.name, "FD", "lower", what, floor=0.0),)
 
     @property
     def extractor(self) -> str:
