@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .errors import GlanceBenchError, UsageError, near_misses
 from .registry import METRICS, MODELS, PROMPT_SETS
 
@@ -19,7 +21,7 @@ def entries(kind: str) -> list[tuple[str, str]]:
     if kind == "metrics":
         return [(name, _metric(name)) for name in METRICS.names()]
     if kind == "prompts":
-        return [(name, f"{_first_line(PROMPT_SETS.get(name).__doc__)}") for name in PROMPT_SETS.names()]
+        return [(name, f"{_first_line(_loader(name).__doc__)}") for name in PROMPT_SETS.names()]
     if kind == "models":
         found = [MODELS.get(name) for name in MODELS.names()]
         return [(m.name, f"{m.family}{'' if m.path.is_dir() else ' (weights are missing)'}") for m in found]
@@ -31,11 +33,18 @@ def entries(kind: str) -> list[tuple[str, str]]:
 
 
 def _metric(name: str) -> str:
+    if "*" in name:
+        return _first_line(METRICS.get(name).func.__doc__)
     try:
         columns = METRICS.get(name)().columns
     except GlanceBenchError as error:
         return str(error)
     return "; ".join(f"{c.name}: {c.description} ({c.better} is better)" for c in columns)
+
+
+def _loader(name: str) -> Any:
+    loader = PROMPT_SETS.get(name)
+    return loader.func if "*" in name else loader
 
 
 def _first_line(text: str | None) -> str:

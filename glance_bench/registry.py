@@ -1,12 +1,15 @@
 """Names to things: metrics, prompt sets, model families and models.
 
 A target is a string ``"package.module:attribute"``, imported only when the name is asked for, or the object
-itself. Other packages add names through entry points of the groups below. A name registered twice raises.
+itself. A name with a star, such as ``dpg[*]``, stands for every name of that form: its target is a callable, which
+gets what stands in the star's place before anything else. Other packages add names through entry points of the groups
+below. A name registered twice raises.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -33,7 +36,7 @@ class Registry:
 
     def __contains__(self, name: str) -> bool:
         self._read_entry_points()
-        return name in self._targets
+        return self._find(name) is not None
 
     def get(self, name: str) -> Any:
         """The thing called ``name``; a string target is imported now.
@@ -41,16 +44,28 @@ class Registry:
         Raises UsageError for an unknown name and GlanceBenchError for a target that cannot be imported.
         """
         self._read_entry_points()
-        if name not in self._targets:
+        found = self._find(name)
+        if found is None:
             raise UsageError(f"unknown {self.kind} {name!r}; {near_misses(name, self._targets)}")
-        target = self._targets[name]
-        if not isinstance(target, str):
-            return target
-        module, _, attribute = target.partition(":")
-        try:
-            return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise GlanceBenchError(f"{self.kind} {name!r}: cannot import {target!r}: {error}") from error
+        key, argument = found
+        target = self._targets[key]
+        if isinstance(target, str):
+            module, _, attribute = target.partition(":")
+            try:
+                target = getattr(import_module(module), attribute)
+            except (ImportError, AttributeError) as error:
+                raise GlanceBenchError(f"{self.kind} {name!r}: cannot import {target!r}: {error}") from error
+        return target if argument is None else partial(target, argument)
+
+    def _find(self, name: str) -> tuple[str, str | None] | None:
+        """The registered name that ``name`` is or has the form of, and what stands in the place of its star."""
+        if name in self._targets and "*" not in name:
+            return name, None
+        for key in self._targets:
+            before, star, after = key.partition("*")
+            if star and len(name) >= len(key) and name.startswith(before) and name.endswith(after):
+                return key, name[len(before) : len(name) - len(after)]
+        return None
 
     def register(self, name: str, target: Any) -> None:
         """Add one name. Raises UsageError when it is taken."""

@@ -13,12 +13,14 @@ The document (schema ``glance-bench/results/1``)::
                    sampler, title, images, units, nfe: {nominal, counted}, speedup_nominal,
                    cells: {column: {value, low, high, n, prompts, interval, recipe, note?, replicates?,
                            rank?, against_reference?: {difference, low, high, n}}}}]}]
+    waiting    {metric: what it waits for}, absent when nothing does
     timing     [{model, sampler, hardware, batch_size, n, components: {name: {median, q25, q75}}, speedup}]
 
 ``rank`` is "best" for the best value among the samplers other than the reference, "tied" where the paired
 interval against that best one holds zero. Intervals are at 95 %, see ``stats``: bootstrap over prompts for
 means, Wilson for rates of failure, group jackknife (with its replicates, for later pairing) for corpus
-metrics. Everything but ``timing`` is a function of images, prompts and recipes, and enters the ``digest``.
+metrics. Everything but ``timing`` and ``waiting`` is a function of images, prompts and recipes, and enters the
+``digest``.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ __all__ = ["SCHEMA", "build", "load_metrics", "results_digest", "scored_records"
 
 SCHEMA = "glance-bench/results/1"
 DIGITS = 10  # significant digits kept, so that the last bits of a library do not change the digest
+OUTSIDE = ("timing", "waiting", "digest")
 COMPONENTS = ("encode", "denoise", "decode", "total")
 
 
@@ -84,6 +87,8 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
         ],
         "boards": boards,
     }
+    if manifest.get("waiting"):
+        document["waiting"] = manifest["waiting"]
     document = _rounded(document)
     document["timing"] = _rounded(_timing(run.timing(), {b["model"]: b["reference"] for b in boards}))
     document["digest"] = results_digest(document)
@@ -91,16 +96,17 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
 
 
 def results_digest(document: Mapping[str, Any]) -> str:
-    """sha256 over the canonical JSON of everything but ``timing`` and the digest itself."""
-    return digest_of({key: value for key, value in document.items() if key not in ("timing", "digest")})
+    """sha256 over the canonical JSON of everything but OUTSIDE: what depends on the machine, and the digest itself."""
+    return digest_of({key: value for key, value in document.items() if key not in OUTSIDE})
 
 
 def load_metrics(run: Run) -> list[Metric]:
     """The metrics that the manifest names, and ``health``, which every run has."""
-    from glance_bench.registry import METRICS
+    from glance_bench.metrics.choose import make_metric
 
     names = [entry["name"] for entry in run.manifest["metrics"]]
-    return [METRICS.get(name)() for name in dict.fromkeys([*names, "health"])]
+    reference = run.suite().get("reference")
+    return [make_metric(name, reference) for name in dict.fromkeys([*names, "health"])]
 
 
 def scored_records(run: Run) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,9 +24,9 @@ from pydantic import (
 )
 
 from .errors import UsageError, near_misses
-from .registry import FAMILIES, METRICS, MODELS, PROMPT_SETS
 from .resources import data_dir
 from .samplers.cards import load_card
+from .suite_names import complaints
 from .yamlfile import line_of, read_yaml, validated
 
 __all__ = [
@@ -43,8 +43,6 @@ __all__ = [
     "load_suite",
 ]
 
-Place = tuple[str | int, ...]
-
 
 def _from_here(path: str, info: ValidationInfo) -> str:
     """A relative path in a suite file starts at the file's folder, which is the validation's context."""
@@ -53,6 +51,10 @@ def _from_here(path: str, info: ValidationInfo) -> str:
 
 def _yaml_from_here(name: str, info: ValidationInfo) -> str:
     return _from_here(name, info) if name.endswith((".yaml", ".yml")) else name
+
+
+def _reference_from_here(value: str, info: ValidationInfo) -> str:
+    return value if value == "teacher" or value.startswith("data:") else _from_here(value, info)
 
 
 def _not_blank(text: str) -> str:
@@ -77,6 +79,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_from_here)]
 CardName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_yaml_from_here)]
 RecipeName = CardName
+Reference = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_reference_from_here)]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
@@ -212,7 +215,13 @@ class Profile(_Strict):
     needs: Needs = Needs()
     models: list[Name | LocalModel] = Field(min_length=1)
     prompts: list[PromptUse] | None = Field(None, min_length=1)
+    samplers: list[Sampler] | None = Field(None, min_length=1)
+    metrics: list[Name] | None = None
+    judge: Name | None = None
+    reference: Reference | None = None
+    images_per_prompt: Count | None = None
     resolution: Pixels | None = None
+    timing: Timing | None = None
     batch_size: Count | None = None
     slice_size: Count | None = None
     device: Literal["cpu", "cuda"] = "cpu"
@@ -230,6 +239,12 @@ class Suite(_Strict):
     train: list[TrainAdapters] = Field([], description="adapters to be trained, for samplers to play")
     samplers: list[Sampler] = Field(min_length=1, description="names, or paths of cards")
     metrics: list[Name] = Field([])
+    judge: Name | None = Field(None, description="who stands for 'judge' in names such as dpg[judge]")
+    reference: Reference | None = Field(
+        None,
+        description="what Frechet-type metrics compare with: 'teacher', data:<path in the data folder>, "
+        "or the path of a folder of images or of an archive of images or features",
+    )
     seed: Seed = 0
     images_per_prompt: Count = 1
     noise: Literal["hashed", "by-index"] = "hashed"
@@ -241,6 +256,7 @@ class Suite(_Strict):
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     profiles: dict[Name, Profile] = Field({}, description="by name, in the order in which auto tries them")
     profile: str | None = Field(None, description="the profile applied; set when a run is resolved")
+    left_out: list[Name] = Field([], description="metrics that the profile does without; set with it")
 
     def with_profile(self, name: str) -> Suite:
         """The suite as it runs under one of its profiles. Raises UsageError for an unknown one."""
@@ -250,6 +266,8 @@ class Suite(_Strict):
             )
         profile = self.profiles[name]
         changes = profile.model_dump(exclude={"needs"}, exclude_none=True)
+        if profile.metrics is not None:
+            changes["left_out"] = [name for name in self.metrics if name not in profile.metrics]
         return Suite.model_validate({**self.model_dump(), **changes, "profiles": {}, "profile": name})
 
     def with_overrides(
@@ -278,15 +296,22 @@ class Suite(_Strict):
             data["samplers"].append(lora.model_dump())
         if metrics:
             data["metrics"] = list(metrics)
+            data["left_out"] = []
         try:
             suite = Suite.model_validate(data)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UsageError(f"command line: {where}: {first['msg']}") from error
-        for _, message in _complaints(suite):
+        for _, message in complaints(suite):
             raise UsageError(f"command line: {message}")
         return suite
+
+    def metric_names(self) -> tuple[list[str], list[str]]:
+        """The metrics to measure and those left out, the suite's judge named where they say 'judge'."""
+        judge = f"[{self.judge}]"
+        measured, left_out = ([n.replace("[judge]", judge) for n in x] for x in (self.metrics, self.left_out))
+        return measured, left_out
 
     @property
     def label(self) -> str:
@@ -319,7 +344,7 @@ def load_suite(name_or_path: str) -> Suite:
     path = find_suite(name_or_path)
     tree = read_yaml(path)
     suite = validated(Suite, path, tree, context=path.parent)
-    for place, message in _complaints(suite):
+    for place, message in complaints(suite):
         raise UsageError(f"{path}:{line_of(tree, place)}: {message}")
     return suite
 
@@ -327,71 +352,10 @@ def load_suite(name_or_path: str) -> Suite:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of suite files, as committed in ``suites/suite.schema.json``."""
     schema = Suite.model_json_schema()
-    schema["properties"].pop("profile")
+    for resolved in ("profile", "left_out"):
+        schema["properties"].pop(resolved)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def json_schema_text() -> str:
     return json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
-
-
-def _complaints(suite: Suite) -> Iterator[tuple[Place, str]]:
-    """Where a name is unknown or stated twice, and what to say about it."""
-    yield from _room_complaints(suite, ())
-    for name, profile in suite.profiles.items():
-        yield from _room_complaints(profile, ("profiles", name))
-    if not suite.models and not suite.profiles:
-        yield (), "a suite needs 'models', or 'profiles' that have them"
-    yield from _twice("metric", suite.metrics, ("metrics",))
-    for number, metric in enumerate(suite.metrics):
-        if metric not in METRICS:
-            yield ("metrics", number), f"unknown metric {metric!r}; {near_misses(metric, METRICS.names())}"
-    trained = [entry.name for entry in suite.train]
-    yield from _twice("train entry", trained, ("train",))
-    for number, entry in enumerate(suite.train):
-        numbered = {f"{entry.name}.s{seed}" for seed in entry.seeds if len(entry.seeds) > 1}
-        for clash in sorted(numbered.intersection(trained)):
-            yield ("train", number), f"seed of {entry.name!r} and train entry {clash!r} have the same name"
-        for family in entry.recipe if isinstance(entry.recipe, dict) else ():
-            if family not in FAMILIES:
-                hint = near_misses(family, FAMILIES.names())
-                yield ("train", number, "recipe"), f"unknown model family {family!r}; {hint}"
-    yield from _twice("sampler", map(str, suite.samplers), ("samplers",))
-    for number, sampler in enumerate(suite.samplers):
-        try:
-            load_card(sampler if isinstance(sampler, str) else sampler.like)
-        except UsageError as error:
-            yield ("samplers", number), str(error)
-        if isinstance(sampler, TrainedSampler) and sampler.adapters not in trained:
-            hint = near_misses(sampler.adapters, trained) or "the suite has no 'train'"
-            yield ("samplers", number, "adapters"), f"no train entry {sampler.adapters!r}; {hint}"
-
-
-def _room_complaints(room: Suite | Profile, at: Place) -> Iterator[tuple[Place, str]]:
-    """Of the models and prompts of a suite or of one of its profiles."""
-    models = [model if isinstance(model, str) else model.name for model in room.models]
-    yield from _twice("model", models, (*at, "models"))
-    for number, model in enumerate(room.models):
-        if isinstance(model, str) and model not in MODELS:
-            yield (*at, "models", number), f"unknown model {model!r}; {near_misses(model, MODELS.names())}"
-        if isinstance(model, LocalModel) and model.family not in FAMILIES:
-            hint = near_misses(model.family, FAMILIES.names())
-            yield (*at, "models", number, "family"), f"unknown model family {model.family!r}; {hint}"
-    uses = room.prompts or []
-    yield from _twice("prompt set", [use.set for use in uses], (*at, "prompts"))
-    for number, use in enumerate(uses):
-        if use.texts is None and use.set not in PROMPT_SETS:
-            hint = near_misses(use.set, PROMPT_SETS.names())
-            yield (*at, "prompts", number, "set"), f"unknown prompt set {use.set!r}; {hint}"
-        for name in use.models or []:
-            if models and name not in models:
-                hint = near_misses(name, models)
-                yield (*at, "prompts", number, "models"), f"model {name!r} is not one of the suite's; {hint}"
-
-
-def _twice(kind: str, names: Iterable[str], at: Place) -> Iterator[tuple[Place, str]]:
-    seen: set[str] = set()
-    for number, name in enumerate(names):
-        if name in seen:
-            yield (*at, number), f"{kind} {name!r} is listed twice"
-        seen.add(name)

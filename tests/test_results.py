@@ -8,7 +8,7 @@ import pytest
 
 from glance_bench import results, stats
 from glance_bench.errors import GlanceBenchError
-from glance_bench.metrics.base import Column, PromptMetric
+from glance_bench.metrics.base import Column, PromptMetric, ReferencedMetric, Total, TotalledMetric
 from glance_bench.sealed import find_sealed
 from glance_bench.store import Run
 from tests.fake_run import METRICS, SAMPLERS, make_run, prompts_of
@@ -166,3 +166,96 @@ def test_a_metric_of_prompts_meets_the_reference_s_image_of_the_same_noise(tmp_p
         assert (cell["n"], cell["prompts"]) == (10, 5)
         assert "against_reference" not in cell
     assert board["samplers"][1]["cells"]["gap"]["value"] != 0
+
+
+class Recall:
+    """Rows hold matched and wanted counts; the score is their pooled ratio, which is no mean over images."""
+
+    kind, notes = "sample", ("group",)
+    name = recipe = "recall"
+    columns = (
+        Column("matched", "matched", "higher", "words read", headline=False),
+        Column("wanted", "wanted", "higher", "words asked for", headline=False),
+    )
+    totals = (
+        Total(
+            Column("recall", "recall", "higher", "pooled", floor=0.0),
+            lambda rows: rows["matched"].sum() / rows["wanted"].sum(),
+        ),
+        Total(
+            Column("recall_odd", "odd", "higher", "pooled over one group"),
+            lambda rows: rows.loc[rows["group"] == "odd", "matched"].mean(),
+        ),
+    )
+
+    def score(self, images: np.ndarray, prompts: list) -> list[dict]:
+        numbers = [int(prompt.id.removeprefix("p")) for prompt in prompts]
+        return [
+            {"matched": float(n % 3), "wanted": float(n + 1), "group": "odd" if n % 2 else "even"}
+            if n
+            else {}
+            for n in numbers
+        ]
+
+
+def test_a_total_is_made_of_all_rows_and_leaves_out_the_unscored(tmp_path: Path) -> None:
+    assert isinstance(Recall(), TotalledMetric)
+    run = make_run(tmp_path, prompts_of(7), models=["testbed-flux"], metrics=[Recall()])
+    built = results.build(run, [Recall()])
+    names = [column["name"] for column in built["columns"]]
+    assert names == ["recall", "recall_odd", "matched", "wanted"]
+    cell = built["boards"][0]["samplers"][1]["cells"]["recall"]
+    assert cell["value"] == pytest.approx((1 + 2 + 0 + 1 + 2 + 0) / (2 + 3 + 4 + 5 + 6 + 7))
+    assert (cell["n"], cell["prompts"], cell["interval"]) == (6, 6, "jackknife")
+    left_out = [(6 - m) / (27 - w) for m, w in zip((1, 2, 0, 1, 2, 0), range(2, 8), strict=True)]
+    assert sorted(cell["replicates"]) == pytest.approx(sorted(left_out))
+    assert cell["against_reference"]["difference"] == 0
+    assert built["boards"][0]["samplers"][1]["cells"]["recall_odd"]["value"] == pytest.approx((1 + 0 + 2) / 3)
+
+
+class Apart:
+    """A corpus metric whose reference the suite chooses: distance of mean brightness."""
+
+    kind, extractor = "corpus", "brightness: mean of all pixels"
+    name = recipe = "apart"
+    columns = (Column("apart", "apart", "lower", "distance of mean brightness", floor=0.0),)
+    against_board = True
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        return images.reshape(len(images), -1).mean(axis=1, keepdims=True).astype(np.float32)
+
+    def against(self, source: Path | None) -> "Apart":
+        return self
+
+    def reference(self, cache: Path) -> float:
+        raise AssertionError("the board itself is the reference")
+
+    def reference_of(self, features: np.ndarray) -> float:
+        return float(features.mean())
+
+    def reduce(self, features: np.ndarray, reference: float) -> float:
+        return abs(float(features.mean()) - reference)
+
+    def note(self, n: int, reference: float) -> str:
+        return f"against {reference:.0f}"
+
+
+def test_the_board_s_reference_sampler_can_be_what_a_corpus_metric_compares_with(tmp_path: Path) -> None:
+    metric = Apart()
+    assert isinstance(metric, ReferencedMetric)
+    run = make_run(tmp_path, prompts_of(5), models=["testbed-flux"], metrics=[metric])
+    shas, features = run.features("apart")
+    records = run.records()
+    means = {
+        sampler: np.mean([features[shas.index(sha), 0] for sha in own["image_sha256"]])
+        for sampler, own in records.groupby("sampler")
+    }
+    cells = {
+        row["sampler"]: row["cells"].get("apart")
+        for row in results.build(run, [metric])["boards"][0]["samplers"]
+    }
+    assert cells.pop("teacher-50") is None
+    assert cells
+    for sampler, cell in cells.items():
+        assert cell["value"] == pytest.approx(abs(means[sampler] - means["teacher-50"]), rel=1e-4)
+        assert cell["note"] == f"against {means['teacher-50']:.0f}"

@@ -55,6 +55,7 @@ def outlook(run: Run, plan: Plan) -> dict[str, Any]:
             for metric in plan.metrics
             if metric.folder is not None
         ],
+        "waiting": plan.waiting,
     }
 
 
@@ -87,6 +88,9 @@ def lines(document: dict[str, Any]) -> list[str]:
         )
     for row in document["metrics"]:
         shown.append(f"scores      {row['metric']}, {row['done']} of {row['files']} units made so far")
+    shown += [
+        f"not here    {printable(metric)}: {printable(what)}" for metric, what in document["waiting"].items()
+    ]
     return shown
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import GlanceBenchError, UsageError
 from ..metrics.base import FROM_FEATURES
+from ..metrics.choose import available
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
-from ..registry import METRICS, MODELS, PROMPT_SETS, ModelEntry
+from ..registry import MODELS, PROMPT_SETS, ModelEntry
 from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
 from ..samplers.trained import check_phases, trained_card
@@ -102,7 +103,9 @@ class PlannedMetric:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a run consists of. ``jobs`` are the trainings whose adapters some sampler plays, done or not."""
+    """Everything a run consists of. ``jobs`` are the trainings whose adapters some sampler plays, done or not;
+    ``waiting`` says of each metric that cannot be measured here what it waits for.
+    """
 
     suite: Suite
     samplers: tuple[PlannedSampler, ...]
@@ -110,6 +113,7 @@ class Plan:
     works: tuple[Work, ...]
     metrics: tuple[PlannedMetric, ...]
     jobs: tuple[Job, ...]
+    waiting: dict[str, str]
 
     @cached_property
     def images(self) -> int:
@@ -156,6 +160,7 @@ class Plan:
                 {"name": m.name, "recipe": m.metric.recipe, "kind": m.metric.kind, "folder": m.folder}
                 for m in self.metrics
             ],
+            "waiting": self.waiting,
             "timing": timing,
         }
 
@@ -168,7 +173,7 @@ def make_plan(suite: Suite) -> Plan:
     """
     models = [_model(entry, suite) for entry in suite.models]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
-    metrics = tuple(_metric(name) for name in suite.metrics)
+    metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
     samplers = tuple(sampler for model in models for sampler in _samplers(model, suite, jobs[model]))
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
@@ -181,7 +186,7 @@ def make_plan(suite: Suite) -> Plan:
         for work in _slices(sampler, name, prompts, suite)
     ]
     sets = tuple((name, revision, prompts) for _, name, revision, prompts in prompt_sets)
-    return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed))
+    return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed), waiting)
 
 
 def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
@@ -220,8 +225,16 @@ def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:
     return use.set, revision, prompts
 
 
-def _metric(name: str) -> PlannedMetric:
-    metric = METRICS.get(name)()
+def _metrics(suite: Suite) -> tuple[tuple[PlannedMetric, ...], dict[str, str]]:
+    """What is measured, and what waits: of the suite's metrics and of those that its profile leaves out."""
+    names, left_out = suite.metric_names()
+    found, waiting = available(names, suite.reference)
+    others, absent = available(left_out, suite.reference or "teacher")
+    waiting |= absent | dict.fromkeys(others, f"left out by profile {suite.profile}")
+    return tuple(_metric(name, metric) for name, metric in found.items()), waiting
+
+
+def _metric(name: str, metric: Any) -> PlannedMetric:
     if metric.kind == "unit":
         return PlannedMetric(name, metric, None)
     recipe, room = metric.recipe, "scores"

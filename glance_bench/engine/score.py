@@ -64,7 +64,7 @@ def score(run: Run, pending: Pending, progress: Progress) -> None:
                 seal(run.folder / metric.folder, key, metric.suffix, data)
                 trace("score", f"{metric.folder}/{key}")
                 advance(len(work.items), metric.name)
-            if metric.metric.kind == "corpus":
+            if metric.metric.kind == "corpus" and not getattr(metric.metric, "against_board", False):
                 metric.metric.reference(run.folder / metric.folder)
 
 

@@ -142,4 +142,7 @@ def _legend(results: Mapping[str, Any]) -> list[str]:
         f"Values with 95 % intervals. * best besides {reference}, = not told apart from that best.",
         f"results digest {results['digest'][:12]}",
     ]
+    waiting = results.get("waiting", {})
+    said += ["", "Not measured here:"] if waiting else []
+    said += [f"  {metric}  {what}" for metric, what in waiting.items()]
     return list(map(visible, said))
