@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import GlanceBenchError, UsageError, near_misses
-from .registry import METRICS, MODELS, PROMPT_SETS
+from .errors import GlanceBenchError, MissingData, UsageError, near_misses
+from .registry import METRICS, MODELS, PROMPT_SETS, ModelEntry
 
 __all__ = ["KINDS", "entries"]
 
@@ -24,12 +24,19 @@ def entries(kind: str) -> list[tuple[str, str]]:
         return [(name, f"{_first_line(_loader(name).__doc__)}") for name in PROMPT_SETS.names()]
     if kind == "models":
         found = [MODELS.get(name) for name in MODELS.names()]
-        return [(m.name, f"{m.family}{'' if m.path.is_dir() else ' (weights are missing)'}") for m in found]
+        return [(model.name, f"{model.family}{_absence(model)}") for model in found]
     if kind == "suites":
         from .suite import list_suites, load_suite
 
         return [(name, load_suite(str(path)).title) for name, path in list_suites().items()]
     raise UsageError(f"cannot list {kind!r}; {near_misses(kind, KINDS)}")
+
+
+def _absence(model: ModelEntry) -> str:
+    try:
+        return "" if model.path.is_dir() else " (weights are missing)"
+    except MissingData as missing:
+        return f" ({missing})"
 
 
 def _metric(name: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GlanceBenchError, UsageError, near_misses
+from .weights import find_weights
 
 __all__ = ["FAMILIES", "METRICS", "MODELS", "PROMPT_SETS", "ModelEntry", "Registry"]
 
@@ -90,15 +91,21 @@ class Registry:
 class ModelEntry:
     """A checkpoint and the family that runs it.
 
-    ``path`` is a folder in the diffusers layout. It need not exist: the family's loader says what is missing.
-    ``adapters`` is a folder of LoRA files trained for this checkpoint, which cards name as
-    ``<folder>/<file without suffix>``; None where there are none.
+    ``source`` is a folder in the diffusers layout, which need not exist: the family's loader says what is missing.
+    Published weights are named by a string instead, an entry of ``weights.WEIGHTS``. ``adapters`` is a folder of
+    LoRA files trained for this checkpoint, which cards name as ``<folder>/<file without suffix>``; None where there
+    are none.
     """
 
     name: str
     family: str
-    path: Path
+    source: Path | str
     adapters: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint's folder. Raises MissingData for published weights that are not on this machine."""
+        return find_weights(self.source) if isinstance(self.source, str) else self.source
 
 
 def _packaged(name: str, family: str) -> ModelEntry:
@@ -140,6 +147,8 @@ MODELS = Registry(
     {
         "testbed-flux": _packaged("testbed-flux", "flux"),
         "testbed-qwen": _packaged("testbed-qwen", "qwen_image"),
+        "flux.1-dev": ModelEntry("flux.1-dev", "flux", "flux.1-dev"),
+        "qwen-image": ModelEntry("qwen-image", "qwen_image", "qwen-image"),
     },
     "glance_bench.models",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glance_bench.engine.verify import verify
-from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.errors import MissingData, GlanceBenchError, UsageError
 from glance_bench.prompts import Prompt, PromptSet
 from glance_bench.registry import PROMPT_SETS, ModelEntry, Registry
 from tests.engine_fixtures import command, fakes, files, make, suite_file
@@ -178,12 +178,22 @@ def test_a_name_is_registered_once() -> None:
             registry.get(name)
 
 
-def test_model_entries_have_paths_inside_the_package() -> None:
+def test_models_lie_in_the_package_or_are_asked_for_by_name_and_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from glance_bench.registry import MODELS
 
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     for name in MODELS.names():
         entry = MODELS.get(name)
-        assert isinstance(entry, ModelEntry) and entry.name == name and entry.path.name == name
+        assert isinstance(entry, ModelEntry) and entry.name == name
+        if name.startswith("testbed-"):
+            assert entry.path.name == name
+        else:
+            with pytest.raises(
+                MissingData, match=rf"waits for {name} \(\d+ GB\): glance-bench prefetch {name}$"
+            ):
+                entry.path
 
 
 def test_a_gpu_that_is_not_there_is_one_line_with_a_cure(tmp_path: Path) -> None:

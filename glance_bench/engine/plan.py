@@ -196,12 +196,12 @@ def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
         folder = Path(entry.adapters) if entry.adapters else None
         found = ModelEntry(entry.name, entry.family, Path(entry.path), folder)
     try:
-        side = suite.resolution
-        resolution = (side, side) if side else read_settings(found.path).resolution
-        digest = checkpoint_digest(found.path)
+        path, side = found.path, suite.resolution
+        resolution = (side, side) if side else read_settings(path).resolution
+        digest = checkpoint_digest(path)
     except GlanceBenchError as error:
         raise type(error)(f"model {found.name!r}: {error}") from error
-    return PlannedModel(found.name, found.family, found.path, digest, resolution, found.adapters)
+    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters)
 
 
 def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:

@@ -1,8 +1,8 @@
-"""Published weights that metrics are built on: what they are called, where they come from, where they lie. No torch.
+"""Published weights of models, judges and metrics: what they are called, where they come from and lie. No torch.
 
 Nothing is downloaded here. ``glance-bench prefetch NAME`` fetches an entry: repositories into the hub's own cache,
 single files into the user's cache folder. Entries published only as pickles are not read as such: ``glance-bench
-convert`` makes a safetensors or npz file of them once, and that is what metrics load.
+convert`` makes a safetensors or npz file of them once, and that is what is loaded.
 """
 
 from __future__ import annotations
@@ -42,7 +42,25 @@ class Weights:
     converted: str | None = None
 
 
-WEIGHTS: dict[str, Weights] = {}
+WEIGHTS: dict[str, Weights] = {
+    entry.name: entry
+    for entry in (
+        Weights(
+            "flux.1-dev",
+            "34 GB",
+            "FLUX.1 [dev] Non-Commercial License",
+            repo="black-forest-labs/FLUX.1-dev",
+            files=("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"),
+        ),
+        Weights(
+            "qwen-image",
+            "58 GB",
+            "Apache-2.0",
+            repo="Qwen/Qwen-Image",
+            files=("model_index.json", "*/*.json", "*/*.txt", "*/*.jinja", "*/*.safetensors"),
+        ),
+    )
+}
 
 
 def weights_folder(name: str) -> Path:
