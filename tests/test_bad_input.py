@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glance_bench.engine.verify import verify
-from glance_bench.errors import MissingData, GlanceBenchError, UsageError
+from glance_bench.errors import GlanceBenchError, MissingData, UsageError
 from glance_bench.prompts import Prompt, PromptSet
 from glance_bench.registry import PROMPT_SETS, ModelEntry, Registry
 from tests.engine_fixtures import command, fakes, files, make, suite_file
@@ -193,7 +193,7 @@ def test_models_lie_in_the_package_or_are_asked_for_by_name_and_size(
             with pytest.raises(
                 MissingData, match=rf"waits for {name} \(\d+ GB\): glance-bench prefetch {name}$"
             ):
-                entry.path
+                _ = entry.path
 
 
 def test_a_gpu_that_is_not_there_is_one_line_with_a_cure(tmp_path: Path) -> None:
