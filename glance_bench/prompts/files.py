@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from glance_bench.errors import MissingData, UsageError
@@ -16,7 +17,7 @@ from glance_bench.prompts.sources import SOURCES, Source
 from glance_bench.resources import cache_dir
 from glance_bench.sealed import sha256_bytes, sha256_file
 
-__all__ = ["cached", "digest", "find", "find_side_file", "given", "missing"]
+__all__ = ["cached", "digest", "find", "find_side_file", "given", "manifest", "missing"]
 
 
 def given(file: str) -> Path | None:
@@ -95,8 +96,12 @@ def _readable(size: int) -> str:
 
 
 def digest(source: Source, place: Path) -> str:
-    """sha256 of the file, or of the folder's list of digests and names."""
+    """sha256 of the file, or of the folder's ``manifest``."""
     if source.pattern is None:
         return sha256_file(place)
-    files = sorted(place.glob(source.pattern), key=lambda file: file.name)
-    return sha256_bytes("".join(f"{sha256_file(file)}  {file.name}\n" for file in files).encode())
+    return manifest({file.name: sha256_file(file) for file in place.glob(source.pattern) if file.is_file()})
+
+
+def manifest(digests: Mapping[str, str]) -> str:
+    """sha256 over the lines ``<sha256>  <name>`` of a folder's files, sorted by name."""
+    return sha256_bytes("".join(f"{one}  {name}\n" for name, one in sorted(digests.items())).encode())
