@@ -19,8 +19,8 @@ def spread(
     """The prompts with every group spread evenly over the whole, each group in its own order.
 
     Published lists are sorted by category: their first 100 prompts are all of one kind. Here prompt i of a group
-    of n is due at (i + 1/2) / n of the way, so the first N hold every group in proportion to its size (to within
-    one prompt), and the first N are contained in the first M. The published position stays in the id or meta.
+    of n is due at (i + 1/2) / n of the way, so the first N hold every group in proportion to its size, give or
+    take a prompt, and the first N are contained in the first M. The published position stays in the id or meta.
     """
     groups: dict[str, list[Prompt]] = {}
     for prompt in prompts:
