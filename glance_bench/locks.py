@@ -27,13 +27,15 @@ class LockedRepo(BaseModel):
     """One hub repository: its full commit, and the sha256 of each of its files that was fetched."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-    type: str = Field(pattern="^(model|dataset)$")
     commit: str = Field(pattern="^[0-9a-f]{40}$")
     files: dict[str, str] = {}
 
 
 class Lock(BaseModel):
-    """``hub``: repositories by id. ``urls``: the sha256 of what each address gave."""
+    """``hub``: repositories, models by their id and data sets as ``datasets/<id>``, as in the hub's own addresses.
+
+    ``urls``: the sha256 of what each address gave.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     hub: dict[str, LockedRepo] = {}
@@ -54,7 +56,7 @@ def write_lock(path: Path, hub: Mapping[str, LockedRepo], urls: Mapping[str, str
     yaml.width = 200
     out = io.StringIO()
     repos = {
-        repo: {"type": one.type, "commit": one.commit, "files": dict(sorted(one.files.items()))}
+        repo: {"commit": one.commit, "files": dict(sorted(one.files.items()))}
         for repo, one in sorted(hub.items())
     }
     yaml.dump({"hub": repos, "urls": dict(sorted(urls.items()))}, out)
@@ -62,7 +64,7 @@ def write_lock(path: Path, hub: Mapping[str, LockedRepo], urls: Mapping[str, str
 
 
 def locked_commit(repo: str) -> str | None:
-    """The commit that the lock file of ``GLANCE_BENCH_LOCK`` holds for a hub repository; None without one."""
+    """The commit that the lock file of ``GLANCE_BENCH_LOCK`` holds for ``Lock.hub``'s entry; None without one."""
     named = os.environ.get("GLANCE_BENCH_LOCK")
     if not named:
         return None

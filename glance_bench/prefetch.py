@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -59,14 +60,17 @@ class _Pins:
         if held != found:
             raise GlanceBenchError(f"{address}: sha256 {found[:12]}, but the lock file has {held[:12]}")
 
-    def repo(self, repo: str, kind: str, commit: str, files: dict[str, str]) -> None:
+    def repo(self, repo: str, commit: str, files: dict[str, str]) -> None:
+        """Note a repository's commit and files. Raises GlanceBenchError when the lock file says otherwise."""
         held = self.hub.get(repo)
+        if held is not None and held.commit != commit:
+            raise GlanceBenchError(f"{repo}: commit {commit[:12]}, but the lock file has {held.commit[:12]}")
         for name, found in files.items():
             if held is not None and held.files.get(name, found) != found:
                 raise GlanceBenchError(
                     f"{repo}: {name} has sha256 {found[:12]}, but the lock file has {held.files[name][:12]}"
                 )
-        self.hub[repo] = LockedRepo(type=kind, commit=commit, files={**(held.files if held else {}), **files})
+        self.hub[repo] = LockedRepo(commit=commit, files={**(held.files if held else {}), **files})
 
 
 def lock_beside(suite: Path) -> Path:
@@ -80,8 +84,10 @@ def fetch(
     """Fetch prompt sets, weights and hub models (``owner/name`` or ``owner/name@revision``) by name.
 
     With ``lock``, what that file pins is fetched as pinned and compared with its digests, and everything else is
-    added to it. Raises UsageError for an unknown name before anything is fetched. When something cannot be
-    fetched, the rest still is; then GlanceBenchError says, a line each, what is missing and what to do by hand.
+    added to it. What the data folder holds is neither fetched nor pinned.
+
+    Raises UsageError for an unknown name before anything is fetched. When something cannot be fetched, the rest
+    still is; then GlanceBenchError says, a line each, what is missing and what to do by hand.
     """
     names = list(dict.fromkeys(targets))
     for name in names:
@@ -117,8 +123,9 @@ def fetch_suite(suite: Suite, lock: Path | None = None, progress: Progress | Non
 
 
 def targets_of(suite: Suite) -> list[str]:
-    """The suite's published prompt sets, and the weights that its metrics wait for now."""
-    targets = [use.set for use in suite.prompts if use.texts is None and use.set in SOURCES]
+    """The published prompt sets of the suite and its profiles, and the weights that its metrics wait for now."""
+    uses = [*suite.prompts, *chain.from_iterable(one.prompts or () for one in suite.profiles.values())]
+    targets = [use.set for use in uses if use.texts is None and use.set in SOURCES]
     for name in suite.metrics:
         try:
             METRICS.get(name)()
@@ -205,10 +212,10 @@ def _members(tar: tarfile.TarFile, source: Source) -> Iterator[tuple[str, bytes]
     inside = PurePosixPath(source.path).parts
     for member in tar:
         parts = PurePosixPath(member.name).parts  # the first is the archive's own folder
-        if parts[1:-1] == inside and fnmatchcase(parts[-1], source.pattern or ""):
+        if member.isfile() and parts[1:-1] == inside and fnmatchcase(parts[-1], source.pattern or ""):
             content = tar.extractfile(member)
-            if content is not None:
-                yield parts[-1], content.read()
+            assert content is not None  # it is a file
+            yield parts[-1], content.read()
 
 
 def _weights(name: str, pins: _Pins, progress: Progress) -> Fetched:
@@ -242,28 +249,27 @@ def _from_hub(
     repo: str, kind: str, revision: str | None, wanted: tuple[str, ...], pins: _Pins
 ) -> tuple[Path, bool]:
     """The snapshot's folder in the hub's cache, and whether it was not there before. ``wanted``: file patterns."""
-    import httpx
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import errors, snapshot_download
 
-    held = pins.hub.get(repo)
-    commit = revision or (held.commit if held else locked_commit(repo))
+    entry = f"datasets/{repo}" if kind == "dataset" else repo
+    held = pins.hub.get(entry)
+    commit = revision or (held.commit if held else locked_commit(entry))
     patterns = list(wanted) or None
     try:
         folder = snapshot_download(
             repo, repo_type=kind, revision=commit, allow_patterns=patterns, local_files_only=True
         )
         known: Path | None = Path(folder)
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         known = None
     try:
         # Asked for again even when something is there: only the hub knows whether the copy is complete and newest.
         place = Path(snapshot_download(repo, repo_type=kind, revision=commit, allow_patterns=patterns))
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise GlanceBenchError(
-            f"cannot fetch {repo}: accept its publisher's terms at https://huggingface.co/{repo}, then set HF_TOKEN"
+            f"cannot fetch {repo}: accept its publisher's terms at https://huggingface.co/{entry}, then set HF_TOKEN"
         ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+    except (errors.HTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         at = f" --revision {commit}" if commit else ""
         of = " --repo-type dataset" if kind == "dataset" else ""
@@ -272,13 +278,9 @@ def _from_hub(
             f"network, and copy its folder of the hub cache (HF_HUB_CACHE) to this one"
         ) from error
     if pins.wanted:
-        if held is not None and held.commit != place.name:
-            raise GlanceBenchError(
-                f"{repo}: commit {place.name[:12]}, but the lock file has {held.commit[:12]}"
-            )
         names = _matching(place, patterns)
         files = dict(zip(names, file_digests([place / name for name in names]), strict=True))
-        pins.repo(repo, kind, place.name, files)
+        pins.repo(entry, place.name, files)
     return place, known != place
 
 

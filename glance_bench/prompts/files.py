@@ -45,7 +45,7 @@ def _in_hub_cache(source: Source) -> Path | None:
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    commit = source.commit or locked_commit(source.repo)
+    commit = source.commit or locked_commit(f"datasets/{source.repo}")
     try:
         if not source.path:
             return Path(
