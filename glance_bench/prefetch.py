@@ -38,11 +38,16 @@ _REPO = re.compile(r"([\w.-]+/[\w.-]+)(?:@([0-9a-f]{40}|[\w.-]+))?")
 
 @dataclass(frozen=True)
 class Fetched:
-    """One thing that is on this machine now. ``new`` is False for what was there; ``note`` says what remains to do."""
+    """One thing that is on this machine now.
+
+    ``new`` is False for what was there, ``licence`` is "" where only the publisher's page says it, and ``note``
+    says what remains to do.
+    """
 
     target: str
     place: Path
     new: bool
+    licence: str = ""
     note: str = ""
 
 
@@ -102,7 +107,8 @@ def fetch(
         try:
             for one in _fetch_one(name, pins, progress):
                 fetched.append(one)
-                progress.say(f"{name}: {'fetched' if one.new else 'already here'}, {one.place}")
+                licence = f" (licence: {one.licence})" if one.licence else ""
+                progress.say(f"{name}: {'fetched' if one.new else 'already here'}, {one.place}{licence}")
         except GlanceBenchError as error:
             failures.append(str(error))
     if lock is not None:
@@ -154,13 +160,13 @@ def _fetch_one(name: str, pins: _Pins, progress: Progress) -> Iterator[Fetched]:
 def _prompts(name: str, source: Source, pins: _Pins, progress: Progress) -> Fetched:
     own = given(source.file)
     if own is not None:
-        return Fetched(name, own, new=False, note="in the folder of --data")
+        return Fetched(name, own, False, source.licence)
     if source.host == "by hand":
         raise missing(name)
     if source.host == "hub":
         wanted = (source.path,) if source.path else ()
         place, new = _from_hub(source.repo, "dataset", source.commit, wanted, pins)
-        return Fetched(name, place / source.path, new)
+        return Fetched(name, place / source.path, new, source.licence)
     place = cached(source)
     folder = source.pattern is not None
     url = f"{ARCHIVES}/{source.repo}/tar.gz/{source.commit}" if folder else _raw_url(source)
@@ -169,7 +175,7 @@ def _prompts(name: str, source: Source, pins: _Pins, progress: Progress) -> Fetc
         found = digest(source, place)
         if expected in (None, found):
             pins.url(url, found)
-            return Fetched(name, place, new=False)
+            return Fetched(name, place, False, source.licence)
     try:
         found = _folder(url, source, place, expected) if folder else download(url, place, expected)
     except GlanceBenchError as error:
@@ -178,7 +184,7 @@ def _prompts(name: str, source: Source, pins: _Pins, progress: Progress) -> Fetc
             f"commit {source.commit}) and put it at <DIR>/{source.file}, with --data DIR"
         ) from error
     pins.url(url, found)
-    return Fetched(name, place, new=True)
+    return Fetched(name, place, True, source.licence)
 
 
 def _raw_url(source: Source) -> str:
@@ -222,10 +228,10 @@ def _weights(name: str, pins: _Pins, progress: Progress) -> Fetched:
     entry = WEIGHTS[name]
     note = f"then: glance-bench convert {name}" if entry.converted else ""
     if entry.converted and (weights_folder(name) / entry.converted).is_file():
-        return Fetched(name, weights_folder(name) / entry.converted, new=False)
+        return Fetched(name, weights_folder(name) / entry.converted, False, entry.licence)
     if entry.repo:
         place, new = _from_hub(entry.repo, "model", entry.revision, entry.files, pins)
-        return Fetched(name, place, new, note)
+        return Fetched(name, place, new, entry.licence, note)
     url = str(entry.url)
     place = weights_folder(name) / url.rpartition("/")[2]
     expected = entry.sha256 or pins.urls.get(url)
@@ -233,7 +239,7 @@ def _weights(name: str, pins: _Pins, progress: Progress) -> Fetched:
         (found,) = file_digests([place])
         if expected in (None, found):
             pins.url(url, found)
-            return Fetched(name, place, new=False, note=note)
+            return Fetched(name, place, False, entry.licence, note)
     try:
         progress.say(f"{name}: fetching {url} ({entry.size})")
         found = download(url, place, expected)
@@ -242,7 +248,7 @@ def _weights(name: str, pins: _Pins, progress: Progress) -> Fetched:
             f"cannot fetch {name} ({entry.size}): {error}. By hand: put it at {place}"
         ) from error
     pins.url(url, found)
-    return Fetched(name, place, new=True, note=note)
+    return Fetched(name, place, True, entry.licence, note)
 
 
 def _from_hub(

@@ -143,7 +143,7 @@ def test_a_prompt_set_is_fetched_once_and_then_loads(site: Site, monkeypatch: py
     change(monkeypatch, "geneval", sha256=hexes(LIST), count=1)
     site.files[GENEVAL] = LIST
     (one,) = prefetch.fetch(["geneval"], progress=QUIET)
-    assert one.new and one.place.read_bytes() == LIST
+    assert one.new and one.place.read_bytes() == LIST and one.licence == "MIT"
     assert [prompt.text for prompt in geneval.load().prompts] == ["one cup, red"]
     (again,) = prefetch.fetch(["geneval", "geneval"], progress=QUIET)
     assert not again.new and len(site.asked) == 1
@@ -360,8 +360,11 @@ def test_hub_repositories_with_the_real_library(hub: Site, tmp_path: Path) -> No
     assert lock.read_bytes() == before
 
     # Another machine, the same lock file: the same commit although main has moved.
-    other = json.loads(ask_hub(tmp_path / "other", hub, ["one/model"], lock))
-    assert Path(other[0][1]).name == "a" * 40
+    # There no branch is known by name, so a run finds the prompts by the lock file alone.
+    other = tmp_path / "other"
+    found = json.loads(ask_hub(other, hub, ["one/model", "coco-10k"], lock, GLANCE_BENCH_LOCK=str(lock)))
+    assert [Path(place).name for _, place, _ in found] == ["a" * 40, "b" * 40]
+    assert "waits for prompts of coco-10k" in ask_hub(other, hub, ["coco-10k"], lock)
     line = ask_hub(tmp_path / "third", hub, ["net"], lock, commit="c" * 40)
     assert line.startswith("error: ") and "one/model" in line
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from glance_bench.errors import UsageError
 from glance_bench.prompts import Prompt, PromptSet
-from glance_bench.prompts.files import find_side_file, given
+from glance_bench.prompts.files import given, locate
 from glance_bench.prompts.official import read_official
 from glance_bench.prompts.order import as_set, spread
 from glance_bench.prompts.questions import item_rows, questions_of
@@ -40,11 +40,11 @@ def load(limit: int | None = None) -> PromptSet:
     official folder of text files is read when it is here, else LakonLab's ``prompts.jsonl`` from the data folder.
     """
     folder, table = SOURCES["dpg"]
-    if find_side_file(folder) is None and given(LIST.file):
+    if locate(folder) is None and given(LIST.file):
         prompts = read_official("dpg", LIST, parse_list)
     else:
         prompts = read_official("dpg", folder, parse_folder)
-    questions = find_side_file(table)
+    questions = locate(table)
     if questions is not None:
         prompts = _with_questions(prompts, questions)
     return as_set("dpg", spread(prompts, lambda one: str(one.meta["source"])), limit)

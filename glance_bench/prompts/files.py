@@ -17,7 +17,7 @@ from glance_bench.prompts.sources import SOURCES, Source
 from glance_bench.resources import cache_dir
 from glance_bench.sealed import sha256_bytes, sha256_file
 
-__all__ = ["cached", "digest", "find", "find_side_file", "given", "manifest", "missing"]
+__all__ = ["cached", "digest", "find", "locate", "given", "manifest", "missing"]
 
 
 def given(file: str) -> Path | None:
@@ -60,7 +60,7 @@ def _in_hub_cache(source: Source) -> Path | None:
         return None
 
 
-def find_side_file(source: Source) -> Path | None:
+def locate(source: Source) -> Path | None:
     """The file or folder of ``source`` on this machine, None when it is not here."""
     place = given(source.file)
     if place is not None:
@@ -72,7 +72,7 @@ def find_side_file(source: Source) -> Path | None:
 
 def find(name: str, source: Source) -> Path:
     """The file or folder of ``source``, which prompt set ``name`` needs. Raises MissingData when it is not here."""
-    place = find_side_file(source)
+    place = locate(source)
     if place is None:
         raise missing(name)
     return place

@@ -16,7 +16,7 @@ from typing import Any
 
 from glance_bench.errors import UsageError, near_misses
 from glance_bench.prompts import Prompt, PromptSet
-from glance_bench.prompts.files import find_side_file
+from glance_bench.prompts.files import locate
 from glance_bench.prompts.official import read_official
 from glance_bench.prompts.order import as_set, spread
 from glance_bench.prompts.reading import json_of, prompt_text, refuse, rows_of, strings_in, unique
@@ -89,7 +89,7 @@ def _completed(prompts: Iterable[Prompt], sources: Sequence[Source]) -> list[Pro
     """The prompts with what the official side files add, those that are here."""
     found = {one.id: one for one in prompts}
     for source in sources:
-        path = find_side_file(source)
+        path = locate(source)
         if path is None:
             continue
         for identity, change in _additions(path):
