@@ -165,7 +165,10 @@ def _prompts(name: str, source: Source, pins: _Pins, progress: Progress) -> Fetc
         raise missing(name)
     if source.host == "hub":
         wanted = (source.path,) if source.path else ()
-        place, new = _from_hub(source.repo, "dataset", source.commit, wanted, pins)
+        try:
+            place, new = _from_hub(source.repo, "dataset", source.commit, wanted, pins)
+        except GlanceBenchError as error:
+            raise GlanceBenchError(f"{error}; or put it at <DIR>/{source.file}, with --data DIR") from error
         return Fetched(name, place / source.path, new, source.licence)
     place = cached(source)
     folder = source.pattern is not None
@@ -276,7 +279,7 @@ def _from_hub(
             f"cannot fetch {repo}: accept its publisher's terms at https://huggingface.co/{entry}, then set HF_TOKEN"
         ) from error
     except (errors.HTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         at = f" --revision {commit}" if commit else ""
         of = " --repo-type dataset" if kind == "dataset" else ""
         raise GlanceBenchError(

@@ -129,11 +129,13 @@ def test_hub_repositories_with_the_real_library(hub: Site, tmp_path: Path) -> No
     found = json.loads(ask_hub(other, hub, ["one/model", "coco-10k"], lock, GLANCE_BENCH_LOCK=str(lock)))
     assert [Path(place).name for _, place, _ in found] == ["a" * 40, "b" * 40]
     assert "waits for prompts of coco-10k" in ask_hub(other, hub, ["coco-10k"], lock)
-    line = ask_hub(tmp_path / "third", hub, ["net"], lock, commit="c" * 40)
-    assert line.startswith("error: ") and "one/model" in line
+    line = ask_hub(tmp_path / "third", hub, ["net", "no/such"], lock, commit="c" * 40)
+    pinned, absent = line.removeprefix("error: ").split("\n")
+    assert "one/model" in pinned and "cannot fetch no/such from the hub: " in absent
 
     # No network: what is here still loads; what is not says what to do.
     assert json.loads(ask_hub(home, None, ["coco-10k"], HF_HUB_OFFLINE="1"))[0][2] is False
     line = ask_hub(tmp_path / "empty", None, ["coco-10k"], HF_HUB_OFFLINE="1")
     assert "cannot fetch two/prompts from the hub" in line
     assert "By hand: hf download two/prompts --repo-type dataset" in line
+    assert line.endswith("; or put it at <DIR>/coco2014/t2i-prompts-coco-10k, with --data DIR")
