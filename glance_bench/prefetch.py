@@ -1,4 +1,4 @@
-"""Fetching what a suite needs before it runs: prompt files, published weights, hub models. The only network access.
+"""Fetching what a suite needs before it runs: prompt files, published weights, hub models. Nothing else downloads.
 
 Hub repositories go to the hub's own cache, through its library; pinned GitHub files and single files on the web
 go to the user's cache folder, verified. A lock file (``glance_bench.locks``) pins what the code leaves open.
