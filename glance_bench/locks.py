@@ -1,0 +1,72 @@
+"""Lock files: which commit of every hub repository, and which content of every file, a suite was fetched with.
+
+``glance-bench prefetch SUITE --lock`` writes ``<suite>.lock.yaml``. The file that ``GLANCE_BENCH_LOCK`` names
+binds what is read afterwards: a repository whose revision is otherwise left open is read at the locked commit.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .sealed import write_atomic
+from .yamlfile import read_yaml, validated
+
+__all__ = ["Lock", "LockedRepo", "locked_commit", "read_lock", "write_lock"]
+
+_HEADER = (
+    "# What a suite was fetched with (`glance-bench prefetch --lock`). Delete this file to take newer ones.\n"
+)
+
+
+class LockedRepo(BaseModel):
+    """One hub repository: its full commit, and the sha256 of each of its files that was fetched."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    commit: str = Field(pattern="^[0-9a-f]{40}$")
+    files: dict[str, str] = {}
+
+
+class Lock(BaseModel):
+    """``hub``: repositories, models by their id and data sets as ``datasets/<id>``, as in the hub's own addresses.
+
+    ``urls``: the sha256 of what each address gave.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    hub: dict[str, LockedRepo] = {}
+    urls: dict[str, str] = {}
+
+
+def read_lock(path: Path) -> Lock:
+    """The lock file, or an empty lock where there is none. Raises UsageError with file and line."""
+    return validated(Lock, path, read_yaml(path)) if path.is_file() else Lock()
+
+
+def write_lock(path: Path, hub: Mapping[str, LockedRepo], urls: Mapping[str, str]) -> None:
+    """Write the lock file whole, sorted, so that the same state gives the same bytes."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe")
+    yaml.default_flow_style = False
+    yaml.width = 200
+    out = io.StringIO()
+    repos = {
+        repo: {"commit": one.commit, "files": dict(sorted(one.files.items()))}
+        for repo, one in sorted(hub.items())
+    }
+    yaml.dump({"hub": repos, "urls": dict(sorted(urls.items()))}, out)
+    write_atomic(path, (_HEADER + out.getvalue()).encode())
+
+
+def locked_commit(repo: str) -> str | None:
+    """The commit that the lock file of ``GLANCE_BENCH_LOCK`` holds for ``Lock.hub``'s entry; None without one."""
+    named = os.environ.get("GLANCE_BENCH_LOCK")
+    if not named:
+        return None
+    held = read_lock(Path(named)).hub.get(repo)
+    return held.commit if held else None
