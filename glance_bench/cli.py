@@ -14,6 +14,7 @@ from types import TracebackType
 import typer
 from typer.main import get_command
 
+from .commands.data import prefetch
 from .commands.looking import analyze, list_, schema, trajectory, verify
 from .commands.running import plan, run
 from .commands.shared import INCOMPLETE
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, plan, trajectory, list_, schema, verify, analyze):
+for command in (run, plan, prefetch, trajectory, list_, schema, verify, analyze):
     app.command(command.__name__.strip("_"))(command)
 
 training = typer.Typer(help="Train the adapters of a sampler.", no_args_is_help=True)

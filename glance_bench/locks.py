@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .sealed import write_atomic
 from .yamlfile import read_yaml, validated
 
-__all__ = ["Lock", "LockedRepo", "locked_commit", "read_lock", "write_lock"]
+__all__ = ["Lock", "LockedRepo", "lock_beside", "locked_commit", "read_lock", "write_lock"]
 
 _HEADER = (
     "# What a suite was fetched with (`glance-bench prefetch --lock`). Delete this file to take newer ones.\n"
@@ -40,6 +40,11 @@ class Lock(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     hub: dict[str, LockedRepo] = {}
     urls: dict[str, str] = {}
+
+
+def lock_beside(suite: Path) -> Path:
+    """The place of a suite file's lock: ``coco.yaml`` -> ``coco.lock.yaml``."""
+    return suite.with_name(f"{suite.stem}.lock.yaml")
 
 
 def read_lock(path: Path) -> Lock:

@@ -21,15 +21,15 @@ from .digests import file_digests
 from .download import download
 from .errors import GlanceBenchError, MissingData, UsageError, near_misses
 from .locks import LockedRepo, locked_commit, read_lock, write_lock
-from .metrics.weights import WEIGHTS, weights_folder
 from .prompts.files import cached, digest, given, manifest, missing
 from .prompts.sources import SOURCES, Source
 from .registry import METRICS
 from .sealed import sha256_bytes, write_folder
 from .suite import Suite
 from .terminal import Progress
+from .weights import WEIGHTS, weights_folder
 
-__all__ = ["Fetched", "fetch", "fetch_suite", "lock_beside", "targets_of"]
+__all__ = ["Fetched", "fetch", "fetch_suite", "targets_of"]
 
 RAW = "https://raw.githubusercontent.com"
 ARCHIVES = "https://codeload.github.com"
@@ -76,11 +76,6 @@ class _Pins:
                     f"{repo}: {name} has sha256 {found[:12]}, but the lock file has {held.files[name][:12]}"
                 )
         self.hub[repo] = LockedRepo(commit=commit, files={**(held.files if held else {}), **files})
-
-
-def lock_beside(suite: Path) -> Path:
-    """The place of a suite file's lock: ``coco.yaml`` -> ``coco.lock.yaml``."""
-    return suite.with_name(f"{suite.stem}.lock.yaml")
 
 
 def fetch(

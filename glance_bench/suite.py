@@ -53,6 +53,11 @@ def _yaml_from_here(name: str, info: ValidationInfo) -> str:
     return _from_here(name, info) if name.endswith((".yaml", ".yml")) else name
 
 
+def _list_from_here(name: str, info: ValidationInfo) -> str:
+    kind, colon, path = name.partition(":")
+    return f"file:{_from_here(path, info)}" if colon and kind == "file" else name
+
+
 def _reference_from_here(value: str, info: ValidationInfo) -> str:
     return value if value == "teacher" or value.startswith("data:") else _from_here(value, info)
 
@@ -79,6 +84,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_from_here)]
 CardName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_yaml_from_here)]
 RecipeName = CardName
+SetName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_list_from_here)]
 Reference = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_reference_from_here)]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -183,9 +189,9 @@ Sampler = Annotated[
 
 
 class PromptUse(_Strict):
-    """A registered prompt set, or with ``texts`` a set of the suite's own under the name ``set``."""
+    """A registered prompt set, ``file:PATH`` for a list, or with ``texts`` a set of the suite's own named ``set``."""
 
-    set: Name
+    set: SetName
     limit: Count | None = Field(None, description="the first so many prompts; fewer are contained in more")
     texts: list[Text] | None = Field(None, min_length=1, description="the prompts themselves")
     models: list[Name] | None = Field(None, min_length=1, description="only these models; default: all")

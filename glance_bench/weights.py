@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glance_bench.errors import MissingData, UsageError, near_misses
+from glance_bench.locks import locked_commit
 from glance_bench.resources import cache_dir
 
 __all__ = ["WEIGHTS", "Weights", "find_weights", "weights_folder"]
@@ -92,7 +93,10 @@ def find_weights(name: str) -> Path:
             patterns = list(entry.files) or None
             return Path(
                 snapshot_download(
-                    entry.repo, revision=entry.revision, allow_patterns=patterns, local_files_only=True
+                    entry.repo,
+                    revision=entry.revision or locked_commit(entry.repo),
+                    allow_patterns=patterns,
+                    local_files_only=True,
                 )
             )
         except LocalEntryNotFoundError:

@@ -15,13 +15,13 @@ import pytest
 from glance_bench import prefetch
 from glance_bench.download import download
 from glance_bench.errors import GlanceBenchError, UsageError
-from glance_bench.locks import LockedRepo, locked_commit, read_lock, write_lock
-from glance_bench.metrics.weights import WEIGHTS, Weights, find_weights
+from glance_bench.locks import LockedRepo, lock_beside, locked_commit, read_lock, write_lock
 from glance_bench.prompts import dpg, geneval
 from glance_bench.prompts.sources import SOURCES, Source
 from glance_bench.registry import METRICS, PROMPT_SETS
 from glance_bench.suite import Suite
 from glance_bench.terminal import Progress
+from glance_bench.weights import WEIGHTS, Weights, find_weights
 
 from .web import Site, serving
 
@@ -264,7 +264,7 @@ def test_a_lock_holds_addresses_and_binds_them(
 ) -> None:
     change(monkeypatch, "geneval", sha256=None, count=1)  # nothing in the code pins the content now
     site.files[GENEVAL] = LIST
-    lock = prefetch.lock_beside(tmp_path / "mine.yaml")
+    lock = lock_beside(tmp_path / "mine.yaml")
     assert lock.name == "mine.lock.yaml"
     prefetch.fetch(["geneval"], lock, QUIET)
     assert read_lock(lock).urls == {site.url + GENEVAL: hexes(LIST)}

@@ -56,7 +56,7 @@ import json, sys
 from pathlib import Path
 from glance_bench import prefetch
 from glance_bench.errors import GlanceBenchError
-from glance_bench.metrics.weights import WEIGHTS, Weights, find_weights
+from glance_bench.weights import WEIGHTS, Weights, find_weights
 from glance_bench.prompts import coco
 from glance_bench.prompts.sources import SOURCES, Source
 from glance_bench.terminal import Progress

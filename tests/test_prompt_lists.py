@@ -18,6 +18,7 @@ from glance_bench.errors import UsageError
 from glance_bench.prompts import listed
 from glance_bench.prompts.reading import LONGEST, lines_of, rows_of, strings_in
 from glance_bench.prompts.tables import table_bytes
+from glance_bench.registry import PROMPT_SETS
 
 SHARED = Path(os.environ.get("GLANCE_BENCH_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 
@@ -100,7 +101,7 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_the_limit_takes_the_first_and_the_name_is_the_path(tmp_path: Path) -> None:
     place = put(tmp_path, "list.txt", "a\nb\nc\n")
-    load = listed.loader(str(place))
+    load = PROMPT_SETS.get(f"file:{place}")
     assert load(2).prompts == load(None).prompts[:2]
     assert load(None).name == f"file:{place}" and load(2).revision != load(None).revision
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .shared import Json, Quiet, guarded, names, print_json, show
+from .shared import Data, Json, Quiet, guarded, names, print_json, show, use_data
 
 if TYPE_CHECKING:
     from ..suite import Suite
@@ -41,11 +42,13 @@ def run(
     lora: Lora = None,
     scale: Scale = None,
     like: Like = None,
+    data: Data = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Generate, score, time and report; what is done is not done again."""
     with guarded():
+        use_data(data)
         from ..engine.runner import PAGE, run_suite
         from ..terminal import Progress
 
@@ -74,11 +77,13 @@ def plan(
     lora: Lora = None,
     scale: Scale = None,
     like: Like = None,
+    data: Data = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Say what a run would do: units, evaluations, disk, time, and what is done. Writes nothing."""
     with guarded():
+        use_data(data)
         from ..engine.outlook import lines, outlook
         from ..engine.plan import make_plan
         from ..store import Run
@@ -105,10 +110,15 @@ def _resolve(
     scale: float | None,
     like: str | None,
 ) -> tuple[Suite, str]:
-    """The suite as it will run here, and the line that says why this profile."""
+    """The suite as it will run here, with what its lock file pins, and the line that says why this profile."""
     from ..errors import UsageError
+    from ..locks import lock_beside
     from ..profiles import choose
-    from ..suite import LoraSampler, load_suite
+    from ..suite import LoraSampler, find_suite, load_suite
+
+    lock = lock_beside(find_suite(suite))
+    if lock.is_file():
+        os.environ["GLANCE_BENCH_LOCK"] = str(lock)
 
     if (lora is None) != (like is None):
         raise UsageError(

@@ -7,17 +7,28 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-__all__ = ["INCOMPLETE", "Json", "Quiet", "guarded", "names", "print_json", "show"]
+__all__ = ["INCOMPLETE", "Data", "Json", "Quiet", "guarded", "names", "print_json", "show", "use_data"]
 
 INTERRUPTED = 130
 INCOMPLETE = 3
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON on stdout.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="A folder with prompt files and reference images; default: $GLANCE_BENCH_DATA."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+def use_data(folder: Path | None) -> None:
+    """From here on, prompt files and reference images are looked for in this folder first."""
+    if folder is not None:
+        os.environ["GLANCE_BENCH_DATA"] = str(folder)
 
 
 def names(listed: str) -> list[str]:

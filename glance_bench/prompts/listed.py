@@ -9,8 +9,7 @@ GenEval metadata file of your own is scored like the official one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,10 @@ from glance_bench.prompts import Prompt, PromptSet
 from glance_bench.prompts.order import as_set
 from glance_bench.prompts.reading import lines_of, objects_of, prompt_text, refuse, rows_of, unique
 
-__all__ = ["COLUMNS", "SUFFIXES", "load", "loader", "parse", "records"]
+__all__ = ["COLUMNS", "SUFFIXES", "load", "parse", "records"]
 
 COLUMNS = ("prompt", "caption", "text")
 SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
-
-
-def loader(where: str) -> Callable[[int | None], PromptSet]:
-    """The loader of ``where``, a path with or without ``#column=NAME``. Nothing is read yet."""
-    return partial(load, where)
 
 
 def load(where: str, limit: int | None = None) -> PromptSet:

@@ -1,0 +1,59 @@
+"""Commands that bring weights and prompt files onto this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .shared import Data, Json, Quiet, guarded, print_json, use_data
+
+if TYPE_CHECKING:
+    from ..prefetch import Fetched
+    from ..terminal import Progress
+
+__all__ = ["prefetch"]
+
+
+def prefetch(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TARGET...", help="Suites, prompt sets, weights, or hub models as owner/name[@revision]."
+        ),
+    ],
+    lock: Annotated[
+        bool, typer.Option("--lock", help="Pin a suite's commits and digests in SUITE.lock.yaml beside it.")
+    ] = False,
+    data: Data = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Download what a suite needs: prompt files, models, weights of metrics. Nothing else downloads anything."""
+    with guarded():
+        use_data(data)
+        from ..terminal import Progress, printable
+
+        progress = Progress(quiet)
+        fetched = [one for target in targets for one in _fetch(target, lock, progress)]
+        if as_json:
+            keys = ("target", "new", "licence", "note")
+            print_json(
+                [{key: getattr(one, key) for key in keys} | {"place": str(one.place)} for one in fetched]
+            )
+            return
+        for one in fetched:
+            said = f"{one.target}: {one.place}" + (f" ({one.note})" if one.note else "")
+            print(printable(said))
+
+
+def _fetch(target: str, lock: bool, progress: Progress) -> list[Fetched]:
+    from ..locks import lock_beside
+    from ..prefetch import fetch, fetch_suite
+    from ..suite import find_suite, list_suites, load_suite
+
+    if target not in list_suites() and not Path(target).is_file():
+        return fetch([target], None, progress)
+    pins = lock_beside(find_suite(target))
+    return fetch_suite(load_suite(target), pins if lock or pins.is_file() else None, progress)
