@@ -68,4 +68,4 @@ def by_language(rows: pd.DataFrame, chinese: str, of: Callable[[pd.DataFrame, bo
     parts = [(of(own, flag == 1), len(own)) for flag, own in rows.groupby(chinese)]
     parts = [(value, n) for value, n in parts if not math.isnan(value)]
     whole = sum(n for _, n in parts)
-    return sum(value * n for value, n in parts) / whole if whole else math.nan
+    return float(sum(value * n for value, n in parts) / whole) if whole else math.nan

@@ -25,7 +25,7 @@ glyph      large medium small       by length: 20 10 10, 15 15 10, 5 20 15, 0 20
 Glyph size is what the prompt asks for in words: "large" (also huge, big, giant) is about a tenth of the image's height
 or more, "medium-sized" a twentieth, "small" (tiny) a fortieth. 120 words cannot be large, so size and length are tied.
 
-Accented texts are in a dozen European languages, Turkish and Vietnamese; Chinese ones use simplified characters.
+Accented texts are in nine European languages, Turkish and Vietnamese; Chinese ones use simplified characters.
 
 The order is fixed and spreads every stratum: any 5 prompts from a multiple of 5 on have all layouts, the first 5 have
 all lengths too, any 25 from a multiple of 25 on have every pair of layout and length, and the whole has each pair in
