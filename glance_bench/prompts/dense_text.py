@@ -27,9 +27,14 @@ or more, "medium-sized" a twentieth, "small" (tiny) a fortieth. 120 words cannot
 
 Accented texts are in nine European languages, Turkish and Vietnamese; Chinese ones use simplified characters.
 
+What OCR can reach at most: each text drawn black on a white page of 1024 px in its asked size (90, 45 or 22 px; DejaVu
+Sans, Noto Sans CJK; smaller where it did not fit) and read by RapidOCR gives a pooled word recall (``longtext``) of
+0.996 for ascii, 0.976 for accented and 0.999 for Chinese. Exact images (``oneig_text``'s CR) are 0.94, 0.76 and 0.96:
+the dotted capital I of Turkish is misread, and a lone small word on an empty page is overlooked.
+
 The order is fixed and spreads every stratum: any 5 prompts from a multiple of 5 on have all layouts, the first 5 have
-all lengths too, any 25 from a multiple of 25 on have every pair of layout and length, and the whole has each pair in
-each of its 8 combinations of script and case. So ``limit`` takes a fair part.
+all lengths too, and any 25 from a multiple of 25 on have every pair of layout and length. So ``limit`` takes a fair
+part.
 """
 
 from __future__ import annotations
