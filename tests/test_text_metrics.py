@@ -477,10 +477,12 @@ def test_hostile_strings_are_scored(pairs: list[tuple[str, str]], kind: type[Met
     assert bool(judged) == (not np.isnan(metric.totals[0].of(frame(metric, rows))))
 
 
-def test_what_a_judge_says_can_be_stored() -> None:
-    judge = FakeJudge({10: "half \ud83d of a pair"})
-    (read,) = JudgeReader(judge).read(flat(10), [128])
-    assert read == "half ? of a pair"
+@pytest.mark.parametrize(("kind", "name"), [(OneigText, "oneig_text"), (LongText, "longtext")])
+def test_what_a_judge_says_can_be_stored(kind: type[Metric], name: str, tmp_path: Path) -> None:
+    metric = kind(JudgeReader(FakeJudge({10: "half \ud83d of a pair"})))
+    rows = metric.score(flat(10), [prompt("half of a pair")])
+    assert rows[0][f"{name}_read[fake-judge]"] == "half ? of a pair"
+    frame(metric, rows).to_parquet(tmp_path / "rows.parquet")
 
 
 @given(HOSTILE, HOSTILE)

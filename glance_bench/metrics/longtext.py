@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Literal
 
 from glance_bench.metrics.base import Column, Images, Row, Total
 from glance_bench.metrics.readers import JudgeReader, RapidOcrReader, Reader
-from glance_bench.metrics.text_match import by_language, has_chinese, matched, ned_similarity, official_text
+from glance_bench.metrics.text_match import (
+    by_language,
+    has_chinese,
+    matched,
+    ned_similarity,
+    official_text,
+    storable,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +125,7 @@ class LongText:
             self._of("ned"): ned_similarity(wanted, found),
             self._of("chinese"): float(chinese),
             self._of("unread"): 0.0,
-            self._of("read"): read,
+            self._of("read"): storable(read),
         }
         if prompt.meta.get("length") in ("short", "long"):
             row[self._of("long")] = float(prompt.meta["length"] == "long")

@@ -29,7 +29,14 @@ from typing import TYPE_CHECKING, Literal
 
 from glance_bench.metrics.base import Column, Images, Row, Total
 from glance_bench.metrics.readers import JudgeReader, RapidOcrReader, Reader
-from glance_bench.metrics.text_match import by_language, has_chinese, levenshtein, matched, official_text
+from glance_bench.metrics.text_match import (
+    by_language,
+    has_chinese,
+    levenshtein,
+    matched,
+    official_text,
+    storable,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +136,7 @@ class OneigText:
             self._of("wanted"): float(len(wanted) if chinese else len(wanted.split())),
             self._of("chinese"): float(chinese),
             self._of("unread"): 0.0,
-            self._of("read"): read,
+            self._of("read"): storable(read),
         }
 
     def _score(self, rows: pd.DataFrame) -> float:

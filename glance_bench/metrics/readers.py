@@ -75,10 +75,7 @@ class JudgeReader:
         return f"{self._judge.recipe}, {seen}, {whose} instruction {self._instruction!r}"
 
     def read(self, images: Images, tokens: Sequence[int]) -> list[str | None]:
-        """See ``Reader.read``. Images with the same number of tokens are handed over together.
-
-        Unpaired surrogates, which JSON can hold and a file of records cannot, become question marks.
-        """
+        """See ``Reader.read``. Images with the same number of tokens are handed over together."""
         answers: list[str | None] = [None] * len(images)
         for limit in sorted(set(tokens)):
             places = [i for i, own in enumerate(tokens) if own == limit]
@@ -87,7 +84,7 @@ class JudgeReader:
                 shown = np.stack([_through_jpeg(image) for image in shown])
             questions = [self._instruction] * len(places)
             for i, answer in zip(places, self._judge.answer(shown, questions, tokens=limit), strict=True):
-                answers[i] = None if answer is None else answer.encode(errors="replace").decode()
+                answers[i] = answer
         return answers
 
 

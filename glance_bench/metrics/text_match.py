@@ -17,7 +17,15 @@ from rapidfuzz.distance import Levenshtein
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["by_language", "has_chinese", "levenshtein", "matched", "ned_similarity", "official_text"]
+__all__ = [
+    "by_language",
+    "has_chinese",
+    "levenshtein",
+    "matched",
+    "ned_similarity",
+    "official_text",
+    "storable",
+]
 
 _ACCENTED = "àâäéèêëîïôöùûüç"
 _CHINESE = re.compile("[\u4e00-\u9fa5]")
@@ -33,6 +41,11 @@ def official_text(text: str, chinese: bool | None = None) -> str:
     """
     kept = _DROPPED.sub("", text)
     return ("" if (has_chinese(kept) if chinese is None else chinese) else " ").join(kept.split())
+
+
+def storable(text: str) -> str:
+    """``text`` with question marks for unpaired surrogates, which an answer in JSON can hold and a table cannot."""
+    return text.encode(errors="replace").decode()
 
 
 def has_chinese(text: str) -> bool:
