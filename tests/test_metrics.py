@@ -22,7 +22,7 @@ from glance_bench.metrics.diversity import Diversity
 from glance_bench.metrics.fidelity import Fidelity
 from glance_bench.metrics.frechet import REFERENCE_KINDS, Frechet, Moments, frechet_distance, reference_images
 from glance_bench.metrics.health import Health
-from glance_bench.metrics.ocr import Ocr, levenshtein, normalise, read_text
+from glance_bench.metrics.ocr import Ocr, normalise, read_text
 from glance_bench.metrics.openclip import OpenClip
 from glance_bench.metrics.truth import Truth
 from glance_bench.prompts import Prompt
@@ -109,12 +109,6 @@ def test_truth_leaves_prompts_without_a_scene_alone() -> None:
 def test_normalise(text: str, normal: str) -> None:
     assert normalise(text) == normal
     assert normalise(normal) == normal
-
-
-def test_levenshtein() -> None:
-    assert levenshtein("kitten", "sitting") == levenshtein("sitting", "kitten") == 3
-    assert levenshtein("", "abc") == 3
-    assert levenshtein("same", "same") == 0
 
 
 def scored(wanted: tuple[str, ...], lines: list[str]) -> dict[str, Any]:

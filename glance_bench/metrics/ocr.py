@@ -4,13 +4,11 @@ Only prompts with ``wanted_text`` are read. Both sides are normalised the same w
 (most lettering is in capitals and OCR confuses C with c, O with o), everything dropped that is no letter,
 mark, digit or white space, white space collapsed. So case and punctuation are not judged.
 
-* ``ocr_word_accuracy``: multiset recall, sum over words of min(read, wanted) / number of wanted words. Order
-is free
-  and extra words cost nothing.
+* ``ocr_word_accuracy``: multiset recall, sum over words of min(read, wanted) / number of wanted words. Order is
+  free and extra words cost nothing.
 * ``ocr_exact``: 1 when the whole normalised texts are equal.
-* ``ocr_ned_similarity``: 1 - Levenshtein(wanted, read) / max(length), 1 when both are empty. "NED" names a
-distance in
-  some papers; this is the similarity.
+* ``ocr_ned_similarity``: 1 - Levenshtein(wanted, read) / max(length), 1 when both are empty. "NED" names a distance
+  in some papers; this is the similarity.
 
 RapidOCR is used with its angle classifier off (it turned upright lines upside down) and the detector's short
 side at 320 (as accurate as the default 736 and three times as fast on small images). Scores are not
@@ -19,10 +17,10 @@ comparable with those of an OCR by a vision-language model.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -34,11 +32,12 @@ import numpy.typing as npt
 
 from glance_bench.errors import GlanceBenchError
 from glance_bench.metrics.base import Column, Images, Row
+from glance_bench.metrics.text_match import matched, ned_similarity
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt
 
-__all__ = ["Ocr", "levenshtein", "normalise", "read_text"]
+__all__ = ["Ocr", "engine_recipe", "normalise", "read_text"]
 
 DETECTOR_SIDE = 320  # pixels, the short side that the detector sees at least
 WORKERS = 4  # images read at once
@@ -53,24 +52,28 @@ def normalise(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def levenshtein(a: str, b: str) -> int:
-    """The least number of insertions, deletions and substitutions of characters that turn ``a`` into ``b``."""
-    if len(a) < len(b):
-        a, b = b, a
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, start=1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, start=1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
-
-
 def read_text(images: Images) -> list[list[str]]:
     """The lines that RapidOCR reads in each image of uint8[N, H, W, 3], top to bottom, as it spells them.
 
-    Lines in which no letter or digit is left after ``normalise`` are dropped: they are specks.
+    Lines in which no letter or digit is left after ``normalise`` are dropped: they are specks. Each image is read once
+    a process, however many metrics ask for its text.
     """
-    return list(_workers().map(_read_one, images))
+    keys = [hashlib.blake2b(repr(image.shape).encode() + image.tobytes()).digest() for image in images]
+    new = {key: image for key, image in zip(keys, images, strict=True) if key not in _known}
+    _known.update(zip(new, _workers().map(_read_one, new.values()), strict=True))
+    return [list(_known[key]) for key in keys]
+
+
+def engine_recipe() -> str:
+    """What ``read_text`` reads with. Raises GlanceBenchError when rapidocr is not installed."""
+    try:
+        engine = version("rapidocr")
+    except PackageNotFoundError as error:
+        raise GlanceBenchError("reading text needs the package rapidocr: pip install rapidocr") from error
+    return (
+        f"rapidocr {engine}, PP-OCRv6 small, no angle classifier, detector side {DETECTOR_SIDE}, "
+        f"confidence {CONFIDENCE}"
+    )
 
 
 def _read_one(image: npt.NDArray[np.uint8]) -> list[str]:
@@ -103,14 +106,7 @@ class Ocr:
     @property
     def recipe(self) -> str:
         """Raises GlanceBenchError when rapidocr is not installed."""
-        try:
-            engine = version("rapidocr")
-        except PackageNotFoundError as error:
-            raise GlanceBenchError("metric 'ocr' needs the package rapidocr: pip install rapidocr") from error
-        return (
-            f"ocr: rapidocr {engine}, PP-OCRv6 small, no angle classifier, detector side {DETECTOR_SIDE}, "
-            f"confidence {CONFIDENCE}; nfkc, casefold, letters and digits; word recall, version {VERSION}"
-        )
+        return f"ocr: {engine_recipe()}; nfkc, casefold, letters and digits; word recall, version {VERSION}"
 
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[Row]:
         """See ``SampleMetric.score``; values lie in [0, 1]; prompts without ``wanted_text`` get an empty row."""
@@ -126,16 +122,17 @@ class Ocr:
 
 def _compare(wanted: Sequence[str], lines: Sequence[str]) -> Row:
     target, text = normalise(" ".join(wanted)), normalise(" ".join(lines))
-    words, found = Counter(target.split()), Counter(text.split())
+    words = target.split()
     return {
-        "ocr_word_accuracy": (words & found).total() / words.total(),
+        "ocr_word_accuracy": matched(words, text.split()) / len(words),
         "ocr_exact": float(target == text),
-        "ocr_ned_similarity": 1 - levenshtein(target, text) / max(len(target), len(text)),
+        "ocr_ned_similarity": ned_similarity(target, text),
         "ocr_read": " / ".join(lines),
     }
 
 
 _own = threading.local()
+_known: dict[bytes, list[str]] = {}  # by digest of the pixels
 
 
 @cache
