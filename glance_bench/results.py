@@ -8,7 +8,7 @@ The document (schema ``glance-bench/results/1``)::
 
     schema, run, suite, profile, digest
     recipes    id -> text; equal ids mean comparable numbers
-    columns    [{name, metric, kind, title, better, description, decimals, headline}] in the order to show
+    columns    [{name, metric, kind, title, better, description, decimals, headline, flag}] in the order to show
     boards     [{model, prompt_set, testbed, reference, prompts, with_text, samplers: [{
                    sampler, title, images, units, nfe: {nominal, counted}, speedup_nominal,
                    cells: {column: {value, low, high, n, prompts, interval, recipe, note?, replicates?,
@@ -80,7 +80,8 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
                 "better": column.better,
                 "description": column.description,
                 "decimals": column.decimals,
-                "headline": column.headline,
+                "headline": column.headline and not column.flag,
+                "flag": column.flag,
             }
             for metric in metrics
             for column in columns_of(metric)

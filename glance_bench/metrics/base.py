@@ -53,9 +53,10 @@ Row = dict[str, float | str]  # strings are notes shown beside an image (what OC
 class Column:
     """One number a metric gives.
 
-    ``name`` is its key in rows, cells and files; ``title`` the short heading; ``headline`` false for columns
-    that only explain others and stay out of the leaderboard unless they are not zero. ``decimals`` is how
-    many are shown. ``floor`` is the least value there can be, for intervals that could reach below it.
+    ``name`` is its key in rows, cells and files; ``title`` the short heading; ``headline`` false for columns that only
+    explain others and stay out of the leaderboard. A ``flag`` is 1 for an image with something wrong; it stays out of
+    the leaderboard too, and readers are warned wherever it is not zero; its description begins with "share of".
+    ``decimals`` is how many are shown. ``floor`` is the least value there can be, for intervals that could reach below.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Column:
     description: str
     decimals: int = 3
     headline: bool = True
+    flag: bool = False
     floor: float | None = None
 
 

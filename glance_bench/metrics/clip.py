@@ -35,7 +35,13 @@ class ClipScore:
         self._flag = f"clip_truncated[{model.name}]"
         self.columns = (
             Column(self.name, "CLIP", "higher", f"cosine of image and prompt in {model.name}"),
-            Column(self._flag, "CLIP cut", "lower", "share of prompts cut at CLIP's context", headline=False),
+            Column(
+                self._flag,
+                "CLIP cut",
+                "lower",
+                "share of prompts cut at CLIP's context",
+                flag=True,
+            ),
         )
 
     @property

@@ -21,9 +21,15 @@ class Health:
     kind: Literal["unit"] = "unit"
     recipe = "health: flags of the generate pass; non-finite latents or pixels, all-black frames"
     columns = (
-        Column("failed", "Failed", "lower", "share of images non-finite or black", headline=False),
-        Column("non_finite", "Non-finite", "lower", "share of images with non-finite values", headline=False),
-        Column("black", "Black", "lower", "share of images black all over", headline=False),
+        Column("failed", "Failed", "lower", "share of images non-finite or black", flag=True),
+        Column(
+            "non_finite",
+            "Non-finite",
+            "lower",
+            "share of images with non-finite values",
+            flag=True,
+        ),
+        Column("black", "Black", "lower", "share of images black all over", flag=True),
     )
 
     def flags(self, records: pd.DataFrame) -> pd.DataFrame:

@@ -66,8 +66,12 @@ class LongText:
             self._column("ned", "edit", "higher", "1 - edit distance / longer length, of an image"),
             self._column("chinese", "Chinese", "higher", "whether Chinese is wanted"),
             self._column("long", "long", "higher", "whether the set calls the text long"),
-            self._column(
-                "unread", "unread", "lower", f"share of images that {reader.name} gave no answer for"
+            Column(
+                self._of("unread"),
+                "unread",
+                "lower",
+                f"share of images that {reader.name} gave no answer for",
+                flag=True,
             ),
         )
         recall = Column(self.name, "LongText", "higher", "wanted words that are read, pooled")

@@ -78,8 +78,12 @@ class OneigText:
             ),
             self._column("wanted", "words", "higher", "words (Chinese: characters) that are wanted", 1),
             self._column("chinese", "Chinese", "higher", "whether Chinese is wanted"),
-            self._column(
-                "unread", "unread", "lower", f"share of images that {reader.name} gave no answer for"
+            Column(
+                self._of("unread"),
+                "unread",
+                "lower",
+                f"share of images that {reader.name} gave no answer for",
+                flag=True,
             ),
         )
         self.totals = (

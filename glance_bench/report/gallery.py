@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["gallery"]
 
-NOTES = {"ocr_read": "reads", "truth_missing": "missing"}  # how notes of the built-in metrics are introduced
+NOTES = {"_read": "reads", "_missing": "missing"}  # how notes are introduced, by how their names end
 
 
 def gallery(run: Run, results: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -79,11 +79,16 @@ def gallery(run: Run, results: Mapping[str, Any], out: Path) -> dict[str, Any]:
     described = ("name", "title", "decimals", "better", "headline")
     return {
         "columns": [{key: column[key] for key in described} for column in columns],
-        "notes": [{"name": note, "label": NOTES.get(note, note)} for note in notes],
+        "notes": [{"name": note, "label": _label(note)} for note in notes],
         "exact": names.index("ocr_exact") if "ocr_exact" in names else None,
         "prompts": prompts,
         "boards": boards,
     }
+
+
+def _label(note: str) -> str:
+    name = note.partition("[")[0]
+    return next((label for end, label in NOTES.items() if name.endswith(end)), note)
 
 
 def _number(value: Any, decimals: int) -> float | None:

@@ -168,7 +168,7 @@ def _warnings(results: Mapping[str, Any]) -> list[str]:
     """What a reader must know before the numbers: flags that are not zero, samplers with the same count
     together.
     """
-    flags = [c for c in results["columns"] if not c["headline"] and c["name"] not in ("non_finite", "black")]
+    flags = [c for c in results["columns"] if c["flag"] and c["name"] not in ("non_finite", "black")]
     found = []
     for board in results["boards"]:
         for column in flags:
