@@ -74,9 +74,7 @@ class OpenaiJudge:
         if len(images) != len(questions):
             raise ValueError(f"{len(images)} images for {len(questions)} questions")
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="judge") as workers:
-            found = list(
-                workers.map(lambda pair: self._ask(*pair, tokens), zip(images, questions, strict=True))
-            )
+            found = list(workers.map(self._ask, images, questions, [tokens] * len(questions)))
         if self._silent >= DEAD_AFTER:
             raise GlanceBenchError(
                 f"{self._url} left {DEAD_AFTER} questions in a row without an answer (last: {self._last}); "

@@ -34,10 +34,10 @@ def smart_size(height: int, width: int) -> tuple[int, int]:
     high, wide = (max(FACTOR, round(side / FACTOR) * FACTOR) for side in (height, width))
     if high * wide > MOST:
         shrink = sqrt(height * width / MOST)
-        return tuple(max(FACTOR, floor(side / shrink / FACTOR) * FACTOR) for side in (height, width))  # type: ignore[return-value]
-    if high * wide < FEWEST:
+        high, wide = (max(FACTOR, floor(side / shrink / FACTOR) * FACTOR) for side in (height, width))
+    elif high * wide < FEWEST:
         grow = sqrt(FEWEST / (height * width))
-        return tuple(ceil(side * grow / FACTOR) * FACTOR for side in (height, width))  # type: ignore[return-value]
+        high, wide = (ceil(side * grow / FACTOR) * FACTOR for side in (height, width))
     return high, wide
 
 

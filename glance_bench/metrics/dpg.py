@@ -24,7 +24,6 @@ from glance_bench.judges.base import Judge
 from glance_bench.judges.make import judge as make_judge
 from glance_bench.judges.wording import PLAIN
 from glance_bench.metrics.base import Column, Total
-from glance_bench.metrics.graph import cascade
 from glance_bench.metrics.questions import Questioned
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ class Dpg(Questioned):
     benchmark = "dpg"
     title = "DPG"
     instruction = PLAIN
-    rule = staticmethod(cascade)
     scale = 100.0
     protocol = (
         f"yes in any case; DPG graph rule with cascade; mean over questions, images, prompts, x100; categories "

@@ -8,7 +8,7 @@ A question without an answer (None) stays without one, and zeroes nothing that b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Answers",
     "Question",
-    "Rule",
     "cascade",
     "check_acyclic",
     "one_level",
@@ -29,7 +28,6 @@ __all__ = [
 ]
 
 Answers = dict[int, bool | None]  # by question id
-Rule = Callable[[Sequence["Question"], Mapping[int, "bool | None"]], Answers]
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def cascade(questions: Sequence[Question], answers: Mapping[int, bool | None]) -
 
 
 def one_level(questions: Sequence[Question], answers: Mapping[int, bool | None]) -> Answers:
-    """OneIG-Bench's rule (OneIG-Benchmark scripts/alignment): no when a parent's *own* answer is no, without cascade."""
+    """OneIG-Bench's rule (its scripts/alignment): no when a parent's *own* answer is no, without cascade."""
     return {
         question.id: False
         if answers[question.id] and any(answers[parent] is False for parent in question.parents)

@@ -10,12 +10,13 @@ failed generations: they get no score, as there, and here they count as not cove
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from glance_bench.judges.make import judge as make_judge
 from glance_bench.judges.pictures import JPEG_QUALITY, as_jpeg, is_black
 from glance_bench.judges.wording import ONEIG
-from glance_bench.metrics.graph import one_level
+from glance_bench.metrics.graph import Answers, Question, one_level
 from glance_bench.metrics.questions import Questioned
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ class OneigAlignment(Questioned):
     benchmark = "oneig_alignment"
     title = "OneIG alignment"
     instruction = ONEIG
-    rule = staticmethod(one_level)
     protocol = (
         f"exactly 'Yes'; JPEG quality {JPEG_QUALITY}, black images left out; OneIG graph rule without cascade; mean "
         f"over questions, images, prompts; version {VERSION}"
@@ -41,6 +41,9 @@ class OneigAlignment(Questioned):
 
     def is_yes(self, answer: str) -> bool:
         return answer == "Yes"
+
+    def ruled(self, questions: Sequence[Question], answers: Answers) -> Answers:
+        return one_level(questions, answers)
 
     def expects(self, prompt: Prompt) -> bool:
         return prompt.meta.get("set") in SETS

@@ -25,7 +25,7 @@ from glance_bench.errors import GlanceBenchError
 from glance_bench.judges.base import Judge
 from glance_bench.judges.wording import ask, said
 from glance_bench.metrics.base import Column, Images, Row
-from glance_bench.metrics.graph import Answers, Question, Rule, check_acyclic, questions_of, top_category
+from glance_bench.metrics.graph import Answers, Question, cascade, check_acyclic, questions_of, top_category
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt
@@ -39,7 +39,7 @@ class Questioned:
     """A benchmark of yes-or-no questions with a dependency graph, asked of ``judge``.
 
     A subclass sets ``benchmark`` (the stem of its columns), ``title``, ``instruction`` (put behind each question),
-    ``rule``, ``scale`` and ``protocol`` (its clause of the recipe), and may change ``is_yes``, ``expects`` and
+    ``scale`` and ``protocol`` (its clause of the recipe), and may change ``is_yes``, ``ruled``, ``expects`` and
     ``seen``.
     """
 
@@ -47,7 +47,6 @@ class Questioned:
     benchmark: ClassVar[str]
     title: ClassVar[str]
     instruction: ClassVar[str]
-    rule: ClassVar[Rule]
     scale: ClassVar[float] = 1.0
     protocol: ClassVar[str]
 
@@ -92,6 +91,10 @@ class Questioned:
         """Whether an answer scores. Here: "yes" in any case, with or without one final period."""
         return said(answer) is True
 
+    def ruled(self, questions: Sequence[Question], answers: Answers) -> Answers:
+        """The answers after the graph rule. Here: DPG's."""
+        return cascade(questions, answers)
+
     def expects(self, prompt: Prompt) -> bool:
         """Whether a prompt without questions counts as not covered."""
         return True
@@ -123,7 +126,7 @@ class Questioned:
     def _row(self, prompt: str, questions: Sequence[Question], words: Sequence[str | None]) -> Row:
         pairs = list(zip(questions, words, strict=True))
         own: Answers = {q.id: None if word is None else self.is_yes(word) for q, word in pairs}
-        kept = type(self).rule(questions, own)
+        kept = self.ruled(questions, own)
         covered = [q for q in questions if own[q.id] is not None]
         row: Row = {self._uncovered: 1 - len(covered) / len(questions)}
         try:
