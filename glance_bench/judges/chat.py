@@ -92,6 +92,7 @@ class ChatModel:
         import transformers
 
         on_gpu = bool(find_gpus())
+        transformers.utils.logging.disable_progress_bar()
         try:
             model = getattr(transformers, self._architecture).from_pretrained(
                 self._folder,
