@@ -26,14 +26,15 @@ __all__ = ["CLASSES", "Detections", "Detector", "Found", "Mask2Former", "mask2fo
 MOST = 100  # pairs of query and class kept for an image, as in mmdet's test settings
 
 # COCO's 80 classes in their order, as GenEval calls them (its object_names.txt): "computer mouse" is COCO's "mouse".
-CLASSES = tuple(
+_NAMES = (
     "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,"
     "bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,"
     "skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,"
     "cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,"
     "potted plant,bed,dining table,toilet,tv,laptop,computer mouse,tv remote,computer keyboard,cell phone,microwave,"
-    "oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush".split(",")
+    "oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"
 )
+CLASSES = tuple(_NAMES.split(","))
 
 
 @dataclass(frozen=True, eq=False)
