@@ -90,6 +90,7 @@ class ChatModel:
     def _loaded(self) -> tuple[Any, Any]:
         import torch
         import transformers
+        from safetensors import SafetensorError
 
         on_gpu = bool(find_gpus())
         transformers.utils.logging.disable_progress_bar()
@@ -105,7 +106,7 @@ class ChatModel:
             processor = transformers.AutoProcessor.from_pretrained(
                 self._folder, trust_remote_code=False, local_files_only=True
             )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise GlanceBenchError(
                 f"{self._folder}: the model cannot be loaded: {_first_line(error)}"
             ) from error

@@ -10,6 +10,7 @@ bfloat16 on a GPU, float32 on a CPU.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from glance_bench.errors import GlanceBenchError
 from glance_bench.metrics.base import Images
 from glance_bench.profiles import find_gpus
 
-__all__ = ["IMAGE", "ClipFlanT5", "squared"]
+__all__ = ["IMAGE", "ClipFlanT5", "Part", "squared"]
 
 BATCH = 8
 IMAGE = "<image>"  # where the patches stand in a text
@@ -31,28 +32,37 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP, RGB in 0..1
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-class ClipFlanT5:
-    """``model`` is a folder with config.json (T5's) and model.safetensors (T5 and ``mm_projector``), ``tower`` one with
-    CLIP's, ``tokenizer`` one with Flan-T5's tokenizer. Loaded when first used.
+@dataclass(frozen=True)
+class Part:
+    """Where one of the two networks lies: folders with its config.json and with its *.safetensors weights."""
 
-    Raises GlanceBenchError when a file is not there.
+    config: Path
+    weights: Path
+
+
+class ClipFlanT5:
+    """``model`` is T5 with ``mm_projector``, ``tower`` CLIP, ``tokenizer`` a folder with Flan-T5's; loaded when used.
+
+    Raises GlanceBenchError when a config or the weights of a part are not there.
     """
 
-    def __init__(self, model: Path, tower: Path, tokenizer: Path) -> None:
-        needed = (model / "model.safetensors", tower / "model.safetensors", tower / "config.json")
-        for file in (model / "config.json", *needed):
-            if not file.is_file():
-                raise GlanceBenchError(f"CLIP-FlanT5: {file} is missing")
-        self._places = model, tower, tokenizer
+    def __init__(self, model: Part, tower: Part, tokenizer: Path) -> None:
+        for part in (model, tower):
+            if not (part.config / "config.json").is_file():
+                raise GlanceBenchError(f"CLIP-FlanT5: {part.config / 'config.json'} is missing")
+            if not any(part.weights.glob("*.safetensors")):
+                raise GlanceBenchError(f"CLIP-FlanT5: no *.safetensors weights in {part.weights}")
+        self._model, self._tower, self._tokenizer = model, tower, tokenizer
 
     @cached_property
     def recipe(self) -> str:
         """Digests and precision. No torch."""
         from glance_bench.models.checkpoints import checkpoint_digest
 
-        digests = [checkpoint_digest(place).removeprefix("sha256:")[:12] for place in self._places]
+        places = self._model.weights, self._tower.weights, self._tokenizer
+        model, tower, tokenizer = (checkpoint_digest(p).removeprefix("sha256:")[:12] for p in places)
         precision = "bfloat16, GPU" if find_gpus() else "float32, CPU"
-        return f"CLIP-FlanT5 {digests[0]}, CLIP tower {digests[1]}, tokenizer {digests[2]}, {precision}"
+        return f"CLIP-FlanT5 {model}, CLIP tower {tower}, tokenizer {tokenizer}, {precision}"
 
     def log_likelihood(
         self, images: Images, texts: Sequence[str], answers: Sequence[str]
@@ -97,39 +107,53 @@ class ClipFlanT5:
     def _loaded(self) -> tuple[Any, Any, Any, Any]:
         import torch
         import transformers
-        from safetensors.torch import load_file
+        from safetensors import SafetensorError
 
         transformers.utils.logging.disable_progress_bar()
-        model, tower_folder, tokenizer_folder = self._places
         device, dtype = ("cuda", torch.bfloat16) if find_gpus() else ("cpu", torch.float32)
-        config = transformers.T5Config.from_pretrained(model)
-        state = {name: value for name, value in load_file(model / "model.safetensors").items()}
-        projected = {name: state.pop(name) for name in list(state) if name.startswith("mm_projector.")}
-        with torch.device("meta"):
-            t5 = transformers.T5ForConditionalGeneration(config)
-        own = {name: value for name, value in state.items() if not name.startswith(OUTSIDE)}
         try:
-            missing, unknown = t5.load_state_dict(own, strict=False, assign=True)
-            t5.tie_weights()
-            if unknown or any(parameter.is_meta for parameter in t5.parameters()):
-                raise GlanceBenchError(f"{model}: not CLIP-FlanT5's parameters: {[*missing, *unknown][:3]}")
-            first, second = projected["mm_projector.0.weight"], projected["mm_projector.2.weight"]
-            projector = torch.nn.Sequential(
-                torch.nn.Linear(*reversed(first.shape)),
-                torch.nn.GELU(),
-                torch.nn.Linear(*reversed(second.shape)),
-            )
-            projector.load_state_dict(
-                {name.removeprefix("mm_projector."): w for name, w in projected.items()}
-            )
+            t5, projector = _language_model(self._model)
             tower = transformers.CLIPVisionModel.from_pretrained(
-                tower_folder, use_safetensors=True, local_files_only=True, dtype=dtype
+                self._tower.weights,
+                config=transformers.CLIPVisionConfig.from_pretrained(self._tower.config),
+                use_safetensors=True,
+                local_files_only=True,
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:  # RuntimeError: shapes that do not fit
-            raise GlanceBenchError(f"CLIP-FlanT5 cannot be loaded: {error!r:.200}") from error
-        on_device = (part.to(device, dtype).eval() for part in (t5, projector, tower))
-        return (*on_device, tokenizer)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self._tokenizer, local_files_only=True)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise GlanceBenchError(f"CLIP-FlanT5 cannot be loaded: {str(error)[:300]}") from error
+        return (*(part.to(device, dtype).eval() for part in (t5, projector, tower)), tokenizer)
+
+
+def _language_model(part: Part) -> tuple[Any, Any]:
+    """T5 and the projector of its checkpoint, in the precision they are stored in.
+
+    Raises KeyError or ValueError for a checkpoint that lacks parameters or has others.
+    """
+    import torch
+    import transformers
+    from safetensors.torch import load_file
+
+    state = {
+        name: value
+        for file in sorted(part.weights.glob("*.safetensors"))
+        for name, value in load_file(file).items()
+    }
+    own = {name: value for name, value in state.items() if not name.startswith(("mm_projector.", OUTSIDE))}
+    projected = {name: state[f"mm_projector.{name}"] for name in ("0.weight", "0.bias", "2.weight", "2.bias")}
+    with torch.device("meta"):
+        t5 = transformers.T5ForConditionalGeneration(transformers.T5Config.from_pretrained(part.config))
+        sizes = [projected[name].shape for name in ("0.weight", "2.weight")]
+        first, second = (torch.nn.Linear(inner, outer) for outer, inner in sizes)
+        projector = torch.nn.Sequential(first, torch.nn.GELU(), second)
+    projector.load_state_dict(projected, assign=True)
+    _, unknown = t5.load_state_dict(own, strict=False, assign=True)
+    for stack in (t5.encoder, t5.decoder):  # one embedding for both, stored once
+        stack.set_input_embeddings(t5.shared)
+    missing = [name for name, parameter in t5.named_parameters() if parameter.is_meta]
+    if unknown or missing:
+        raise ValueError(f"not CLIP-FlanT5's parameters: {[*missing, *unknown][:3]}")
+    return t5, projector
 
 
 def _around(tokenizer: Any, text: str, t5: Any, patches: Any) -> Any:
@@ -166,5 +190,6 @@ def _normalised(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.float
     from PIL import Image
 
     small = Image.fromarray(squared(image)).resize((side, side), Image.Resampling.BICUBIC)
-    values = (np.asarray(small, np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
-    return values.transpose(2, 0, 1)
+    mean, deviation = np.array(MEAN, np.float32), np.array(STD, np.float32)
+    values = (np.asarray(small).astype(np.float32) / np.float32(255) - mean) / deviation
+    return values.transpose(2, 0, 1).astype(np.float32)

@@ -117,6 +117,7 @@ class Mask2Former:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         import transformers
+        from safetensors import SafetensorError
 
         transformers.utils.logging.disable_progress_bar()
         try:
@@ -124,7 +125,7 @@ class Mask2Former:
                 self._folder, use_safetensors=True, local_files_only=True
             )
             processor = transformers.AutoImageProcessor.from_pretrained(self._folder, local_files_only=True)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise GlanceBenchError(f"{self._folder}: {self.name} cannot be loaded: {error}") from error
         if model.config.num_labels != len(CLASSES):
             raise GlanceBenchError(

@@ -8,13 +8,15 @@ and not p(Yes). The model is CLIP-FlanT5, with the chat form it was trained with
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from glance_bench.errors import MissingData
 from glance_bench.metrics.base import Column, Images, Row
-from glance_bench.metrics.clip_flant5 import IMAGE, ClipFlanT5
-from glance_bench.metrics.weights import find_weights, weights_folder
+from glance_bench.metrics.clip_flant5 import IMAGE, ClipFlanT5, Part
+from glance_bench.metrics.weights import WEIGHTS, find_weights
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt
@@ -65,13 +67,23 @@ class VqaScore:
 
 def clip_flant5_xxl() -> VqaScore:
     """``vqascore[clip-flant5-xxl]``. Raises MissingData for the first part that is not on this machine."""
-    find_weights("clip-flant5-xxl")
-    find_weights("clip-vit-large-patch14-336")
-    return VqaScore(
-        "clip-flant5-xxl",
-        ClipFlanT5(
-            weights_folder("clip-flant5-xxl"),
-            weights_folder("clip-vit-large-patch14-336"),
-            find_weights("flan-t5-xxl-tokenizer"),
-        ),
-    )
+    model, tower = _part("clip-flant5-xxl"), _part("clip-vit-large-patch14-336")
+    return VqaScore("clip-flant5-xxl", ClipFlanT5(model, tower, find_weights("flan-t5-xxl-tokenizer")))
+
+
+def _part(name: str) -> Part:
+    """Weights as ``convert`` made them; the config is in the repository they came from."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    weights = find_weights(name).parent
+    entry = WEIGHTS[name]
+    try:
+        config = snapshot_download(
+            entry.repo, revision=entry.revision, allow_patterns=["config.json"], local_files_only=True
+        )
+    except LocalEntryNotFoundError as error:
+        raise MissingData(
+            f"waits for the config of {name} ({entry.size}): glance-bench prefetch {name}"
+        ) from error
+    return Part(Path(config), weights)
