@@ -225,6 +225,8 @@ def task_prompt(id: str, tag: str) -> Prompt:
 def frame_of(metric: Geneval, prompts: Sequence[Prompt]) -> pd.DataFrame:
     rows = metric.score(np.zeros((len(prompts), 4, 4, 3), np.uint8), prompts)
     columns = [column.name for column in metric.columns] + list(metric.notes)
+    assert all(set(row) <= set(columns) for row in rows)
+    assert all(isinstance(row[key], str) == (key in metric.notes) for row in rows for key in row)
     frame = pd.DataFrame(rows, columns=columns)
     return frame.assign(prompt_id=[prompt.id for prompt in prompts], index=range(len(prompts)))
 
@@ -263,6 +265,12 @@ def test_overall_is_the_mean_of_six_tasks_and_not_of_images() -> None:
     assert math.isnan(totals_of(metric, few)["geneval_counting[given]"])
     (headline,) = [total.column for total in metric.totals if total.column.headline]
     assert headline.name == metric.name == "geneval[given]"
+
+
+def test_totals_without_any_verdict_are_nan() -> None:
+    metric = Geneval(Given({"a": [None]}))
+    frame = frame_of(metric, [task_prompt("a", "colors")])
+    assert all(math.isnan(total) for total in totals_of(metric, frame).values())
 
 
 def test_the_means_of_published_task_scores() -> None:

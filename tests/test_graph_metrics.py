@@ -187,7 +187,10 @@ def grey(*values: int) -> np.ndarray:
 
 def frame_of(metric: Questioned, images: np.ndarray, prompts: Sequence[Prompt]) -> pd.DataFrame:
     columns = [column.name for column in metric.columns] + list(metric.notes)
-    frame = pd.DataFrame(metric.score(images, prompts), columns=columns)
+    rows = metric.score(images, prompts)
+    assert all(set(row) <= set(columns) for row in rows)
+    assert all(isinstance(row[key], str) == (key in metric.notes) for row in rows for key in row)
+    frame = pd.DataFrame(rows, columns=columns)
     return frame.assign(prompt_id=[prompt.id for prompt in prompts], index=range(len(prompts)))
 
 
@@ -278,6 +281,9 @@ def test_answers_that_cannot_be_had_are_not_covered_and_never_a_no() -> None:
     assert row["dpg[scripted]"] == pytest.approx(200 / 3) and row["dpg_uncovered[scripted]"] == 0.25
     silent = Dpg(Scripted({}, None)).score(grey(10), [asked(*FOREST)])[0]
     assert silent == {"dpg_uncovered[scripted]": 1.0}
+    metric = Dpg(Scripted({}, None))
+    frame = frame_of(metric, grey(10, 20), [asked(*FOREST)] * 2)
+    assert all(math.isnan(total.of(frame)) for total in metric.totals)
 
 
 @pytest.mark.parametrize("nonsense", ["maybe", "", "a" * 10_000, "\x00\x1b[2J\r\n", "Yes and no", "yess"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class CachedJudge:
     def recipe(self) -> str:
         return self._judge.recipe
 
-    @property
+    @cached_property
     def file(self) -> Path:
         """Where this judge's answers are kept."""
         folder = self._folder or cache_dir() / "answers"

@@ -42,7 +42,7 @@ class ChatModel:
         self._architecture = architecture
         self._resize = resize
 
-    @property
+    @cached_property
     def recipe(self) -> str:
         """Precision and decoding. No torch."""
         return f"{'bfloat16, GPU' if find_gpus() else 'float32, CPU'}, sdpa, chat template, greedy"

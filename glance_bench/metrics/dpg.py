@@ -67,8 +67,8 @@ class Dpg(Questioned):
 
 def _pooled(frame: pd.DataFrame, *, note: str, category: str, scale: float) -> float:
     """The share of yes over every answered question of a category, times ``scale``; NaN when there are none."""
-    parts = frame[note].dropna().str.findall(rf"(?:^|, ){re.escape(category)} (\d+)/(\d+)")
-    counts = [(int(yes), int(asked)) for found in parts for yes, asked in found]
+    of_category = re.compile(rf"(?:^|, ){re.escape(category)} (\d+)/(\d+)")
+    counts = [(int(yes), int(n)) for text in frame[note].dropna() for yes, n in of_category.findall(text)]
     asked = sum(n for _, n in counts)
     return scale * sum(yes for yes, _ in counts) / asked if asked else math.nan
 
