@@ -425,7 +425,8 @@ def test_colours_on_a_real_clip_step_by_step(tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": mean}))
     image = np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     objects = [Found((0, 0, 12, 24), 0.9), Found((12, 0, 24, 20), 0.8), Found((4, 4, 16, 16), 0.7)]
-    named = ClipColours(OpenClip("tiny", tmp_path)).of(image)(objects, "cup")
+    colours = ClipColours(OpenClip("tiny", tmp_path))
+    named = colours.of(image)(objects, "cup")
 
     loaded, transform = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{tmp_path}")
@@ -447,6 +448,7 @@ def test_colours_on_a_real_clip_step_by_step(tmp_path: Path) -> None:
             )
             wanted.append(COLOURS[cosines.argmax().item()])
     assert named == wanted
+    assert colours._towards("cup") == pytest.approx(torch.stack(weights).numpy(), abs=1e-6)
 
 
 # the detector

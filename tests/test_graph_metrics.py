@@ -258,7 +258,7 @@ def test_oneig_alignment_by_hand() -> None:
     frame = frame_of(metric, grey(10, 9), prompts)
     # no yes yes yes -> no no yes no: 1/4, where DPG would give none; then "yes", which is not exactly "Yes"
     assert frame["oneig_alignment[scripted]"].tolist() == [0.25, 0.0]
-    assert frame["oneig_alignment_unclear[scripted]"].tolist() == [0.0, 0.0]
+    assert frame["oneig_alignment_unclear[scripted]"].tolist() == [0.0, 0.25]
     assert judge.asked[0] == f"Is there a forest?{ONEIG}"
 
 

@@ -498,6 +498,8 @@ def test_qwen_equals_the_recipe_step_by_step(tiny_judge: Path, monkeypatch: pyte
     own = QwenJudge(tiny_judge).answer(images, questions, tokens=6)
     wanted = [step_by_step(tiny_judge, image, q, 6) for image, q in zip(images, questions, strict=True)]
     assert own == wanted and len(set(own)) == 3
+    picture = QwenJudge(tiny_judge)._model._picture(images[0])
+    assert picture == Image.fromarray(images[0]).resize((112, 56), Image.Resampling.BICUBIC)
     again = QwenJudge(tiny_judge).answer(images[::-1], questions[::-1], tokens=6)
     assert again[::-1] == own  # neither order nor what shares a batch changes an answer
 

@@ -39,8 +39,8 @@ class OneigAlignment(Questioned):
         f"over questions, images, prompts; version {VERSION}"
     )
 
-    def is_yes(self, answer: str) -> bool:
-        return answer == "Yes"
+    def means(self, answer: str) -> bool | None:
+        return {"Yes": True, "No": False}.get(answer)
 
     def ruled(self, questions: Sequence[Question], answers: Answers) -> Answers:
         return one_level(questions, answers)

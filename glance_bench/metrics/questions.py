@@ -39,7 +39,7 @@ class Questioned:
     """A benchmark of yes-or-no questions with a dependency graph, asked of ``judge``.
 
     A subclass sets ``benchmark`` (the stem of its columns), ``title``, ``instruction`` (put behind each question),
-    ``scale`` and ``protocol`` (its clause of the recipe), and may change ``is_yes``, ``ruled``, ``expects`` and
+    ``scale`` and ``protocol`` (its clause of the recipe), and may change ``means``, ``ruled``, ``expects`` and
     ``seen``.
     """
 
@@ -87,9 +87,9 @@ class Questioned:
         wording = f"question + {self.instruction!r}" if self.instruction else "the question alone"
         return f"{self.name}: {self._judge.recipe}; {wording}, {TOKENS} new tokens; {self.protocol}"
 
-    def is_yes(self, answer: str) -> bool:
-        """Whether an answer scores. Here: "yes" in any case, with or without one final period."""
-        return said(answer) is True
+    def means(self, answer: str) -> bool | None:
+        """Yes, no, or None for neither. Here: in any case, with or without one final period."""
+        return said(answer)
 
     def ruled(self, questions: Sequence[Question], answers: Answers) -> Answers:
         """The answers after the graph rule. Here: DPG's."""
@@ -125,7 +125,7 @@ class Questioned:
 
     def _row(self, prompt: str, questions: Sequence[Question], words: Sequence[str | None]) -> Row:
         pairs = list(zip(questions, words, strict=True))
-        own: Answers = {q.id: None if word is None else self.is_yes(word) for q, word in pairs}
+        own: Answers = {q.id: None if word is None else self.means(word) is True for q, word in pairs}
         kept = self.ruled(questions, own)
         covered = [q for q in questions if own[q.id] is not None]
         row: Row = {self._uncovered: 1 - len(covered) / len(questions)}
@@ -137,7 +137,7 @@ class Questioned:
             row[self._defect] = str(error)
         if covered:
             row[self.name] = self.scale * sum(kept[q.id] is True for q in covered) / len(covered)
-            row[self._unclear] = sum(w is not None and said(w) is None for w in words) / len(covered)
+            row[self._unclear] = sum(w is not None and self.means(w) is None for w in words) / len(covered)
             row[self._missing] = ", ".join(f"{q.id} {q.text}" for q in covered if not kept[q.id])
             row[self._by_category] = _by_category(covered, own)
         return row
