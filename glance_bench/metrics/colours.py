@@ -73,5 +73,5 @@ def crop(image: npt.NDArray[np.uint8], found: Found) -> npt.NDArray[np.uint8]:
 
 def clip_colours() -> ClipColours:
     """By OpenAI's ViT-L/14. Raises MissingData when its weights are not on this machine."""
-    name = "vit-l-14-quickgelu/openai"
+    name = "clip-vit-l-14"
     return ClipColours(OpenClip(name, find_weights(name)))

@@ -131,9 +131,7 @@ class Questioned:
         row: Row = {self._uncovered: 1 - len(covered) / len(questions)}
         try:
             check_acyclic(prompt, questions)
-        except (
-            GlanceBenchError
-        ) as error:  # the official rules still give a number, so it is told, not refused
+        except GlanceBenchError as error:  # both official rules still give a number: told, not refused
             row[self._defect] = str(error)
         if covered:
             row[self.name] = self.scale * sum(kept[q.id] is True for q in covered) / len(covered)

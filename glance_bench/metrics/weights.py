@@ -60,7 +60,7 @@ WEIGHTS: dict[str, Weights] = {
             files=("*.json", "*.safetensors"),
         ),
         Weights(
-            "vit-l-14-quickgelu/openai",
+            "clip-vit-l-14",
             "1.7 GB",
             "MIT",
             repo="timm/vit_large_patch14_clip_224.openai",
