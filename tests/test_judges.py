@@ -75,7 +75,9 @@ def test_missing_weights_are_missing_data_when_the_judge_is_made() -> None:
     with pytest.raises(MissingData, match=r"waits for qwen2\.5-vl-7b \(16\.6 GB\): glance-bench prefetch"):
         judge("qwen2.5-vl-7b")
     commit = "0123456789abcdef0123456789abcdef01234567"
-    with pytest.raises(MissingData, match=f"waits for some/model@{commit}"):
+    with pytest.raises(
+        MissingData, match=f"waits for some/model@{commit}: glance-bench prefetch some/model@{commit}$"
+    ):
         judge(f"transformers:some/model@{commit}")
 
 

@@ -192,19 +192,49 @@ def test_damaged_parts_are_named(folder: Path, tmp_path: Path) -> None:
         model_in(own)
 
 
-def test_weights_are_waited_for_and_found(
+def in_the_hubs_cache(cache: Path, name: str, files: Path) -> None:
+    """The files as huggingface_hub keeps the newest commit of the repository of an entry."""
+    repo = "models--" + str(weights.WEIGHTS[name].repo).replace("/", "--")
+    shutil.copytree(files, cache / repo / "snapshots" / ("0" * 40))
+    (cache / repo / "refs").mkdir()
+    (cache / repo / "refs" / "main").write_text("0" * 40)
+
+
+def converted(name: str, files: Path) -> None:
+    weights.weights_folder(name).mkdir(parents=True)
+    for file in files.glob("*.safetensors"):
+        shutil.copy(file, weights.weights_folder(name))
+
+
+def test_the_published_model_is_put_together_from_what_was_fetched_and_converted(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(
-        MissingData, match="waits for clip-flant5-xxl .*glance-bench prefetch clip-flant5-xxl"
-    ):
-        clip_flant5_xxl()
+    hub = tmp_path / "hub"
     monkeypatch.setenv("GLANCE_BENCH_CACHE", str(tmp_path))
-    made = weights.weights_folder("clip-flant5-xxl")
-    made.mkdir(parents=True)
-    (made / "model.safetensors").write_bytes(b"")
-    with pytest.raises(MissingData, match="waits for the config of clip-flant5-xxl"):
-        clip_flant5_xxl()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+    names = {
+        "flan-t5-xxl-tokenizer": "tokenizer",
+        "clip-vit-large-patch14-336": "clip",
+        "clip-flant5-xxl": "t5",
+    }
+    for name, part in names.items():
+        with pytest.raises(MissingData, match=rf"waits for {name} \(.*\): glance-bench prefetch {name}$"):
+            clip_flant5_xxl()
+        if part != "tokenizer":
+            converted(name, folder / part)
+            if part == "t5":  # in parts; the first name is the one that tells that it is there
+                (weights.weights_folder(name) / "model-1.safetensors").rename(
+                    weights.weights_folder(name) / "model.safetensors"
+                )
+            with pytest.raises(MissingData, match=f"the config of {name}"):
+                clip_flant5_xxl()
+        in_the_hubs_cache(hub, name, folder / part)
+    metric = clip_flant5_xxl()
+    image = pictures(1, 20, 30)
+    (row,) = metric.score(image, [Prompt("p", "a cat", "")])
+    assert row == {
+        "vqascore[clip-flant5-xxl]": pytest.approx(step_by_step(folder, image[0], "a cat"), rel=1e-4)
+    }
 
 
 def test_the_recipe_needs_no_torch_and_follows_the_weights(folder: Path) -> None:

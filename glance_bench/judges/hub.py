@@ -65,4 +65,4 @@ def _snapshot(repo: str, commit: str) -> Path:
     try:
         return Path(snapshot_download(repo, revision=commit, local_files_only=True))
     except LocalEntryNotFoundError as error:
-        raise MissingData(f"waits for {repo}@{commit}: hf download {repo} --revision {commit}") from error
+        raise MissingData(f"waits for {repo}@{commit}: glance-bench prefetch {repo}@{commit}") from error

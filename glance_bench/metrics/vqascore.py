@@ -67,8 +67,9 @@ class VqaScore:
 
 def clip_flant5_xxl() -> VqaScore:
     """``vqascore[clip-flant5-xxl]``. Raises MissingData for the first part that is not on this machine."""
-    model, tower = _part("clip-flant5-xxl"), _part("clip-vit-large-patch14-336")
-    return VqaScore("clip-flant5-xxl", ClipFlanT5(model, tower, find_weights("flan-t5-xxl-tokenizer")))
+    tokenizer = find_weights("flan-t5-xxl-tokenizer")
+    tower, model = _part("clip-vit-large-patch14-336"), _part("clip-flant5-xxl")
+    return VqaScore("clip-flant5-xxl", ClipFlanT5(model, tower, tokenizer))
 
 
 def _part(name: str) -> Part:
