@@ -184,6 +184,17 @@ def test_any_text_can_be_kept(tmp_path: Path) -> None:
     )
 
 
+def test_half_a_surrogate_pair_in_a_question(tmp_path: Path) -> None:
+    cached = CachedJudge(Fake(), tmp_path)
+    assert cached.answer(pictures(1), ["a \ud800"]) == cached.answer(pictures(1), ["a \ud800"])
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GlanceBenchError, match="answers cannot be kept in .*file/answers"):
+        CachedJudge(Fake(), tmp_path / "file" / "answers").answer(pictures(1), ["a"])
+
+
 def test_a_damaged_file_of_answers_is_named(tmp_path: Path) -> None:
     cached = CachedJudge(Fake(), tmp_path)
     cached.file.write_bytes(b"this is no database" * 100)

@@ -55,7 +55,8 @@ class CachedJudge:
         """See ``Judge.answer``. Raises GlanceBenchError when the file of answers cannot be used."""
         if len(images) != len(questions):
             raise ValueError(f"{len(images)} images for {len(questions)} questions")
-        asked = [(pixels, q, tokens) for pixels, q in zip(_pixel_keys(images), questions, strict=True)]
+        keyed = zip(_pixel_keys(images), map(_plain, questions), strict=True)
+        asked: list[_Key] = [(pixels, question, tokens) for pixels, question in keyed]
         with self._open() as database:
             known = {key: answer for key in set(asked) if (answer := _look_up(database, key)) is not None}
             first = {key: i for i, key in reversed(list(enumerate(asked))) if key not in known}
@@ -69,7 +70,7 @@ class CachedJudge:
                         f"judge {self.name!r} gave {len(answers)} answers to {len(keys)} questions"
                     )
                 had = {
-                    key: _plain(answer)
+                    key: _plain(answer)[:LONGEST]
                     for key, answer in zip(keys, answers, strict=True)
                     if answer is not None
                 }
@@ -86,13 +87,16 @@ class CachedJudge:
         file = self.file
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GlanceBenchError(f"answers cannot be kept in {file.parent}: {error.strerror}") from error
+        try:
             with closing(sqlite3.connect(file, timeout=WAIT)) as database:
                 database.execute(
                     "CREATE TABLE IF NOT EXISTS answers (pixels TEXT, question TEXT, tokens INTEGER, "
                     "answer TEXT NOT NULL, PRIMARY KEY (pixels, question, tokens)) WITHOUT ROWID"
                 )
                 yield database
-        except (OSError, sqlite3.Error) as error:
+        except sqlite3.Error as error:
             raise GlanceBenchError(
                 f"the answers kept in {file} cannot be used ({error}): delete the file to ask again"
             ) from error
@@ -105,9 +109,9 @@ def _look_up(database: sqlite3.Connection, key: _Key) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _plain(answer: str) -> str:
-    """What can be stored as UTF-8 and read back equal: an answer may hold half a surrogate pair."""
-    return answer[:LONGEST].encode("utf-8", "replace").decode("utf-8")
+def _plain(text: str) -> str:
+    """What can be stored as UTF-8 and read back equal: JSON may hold half a surrogate pair."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _pixel_keys(images: Images) -> list[str]:
