@@ -60,6 +60,50 @@ WEIGHTS: dict[str, Weights] = {
             repo="Qwen/Qwen-Image",
             files=("model_index.json", "*/*.json", "*/*.txt", "*/*.jinja", "*/*.safetensors"),
         ),
+        Weights(
+            "qwen2.5-vl-7b",
+            "16.6 GB",
+            "Apache-2.0",
+            repo="Qwen/Qwen2.5-VL-7B-Instruct",
+            files=("*.json", "*.txt", "*.jinja", "*.safetensors"),
+        ),
+        Weights(
+            "mask2former-swin-small",
+            "276 MB",
+            "other (stated so by its publisher)",
+            repo="facebook/mask2former-swin-small-coco-instance",
+            files=("*.json", "*.safetensors"),
+        ),
+        Weights(
+            "clip-vit-l-14",
+            "1.7 GB",
+            "MIT",
+            repo="timm/vit_large_patch14_clip_224.openai",
+            files=("*.json", "*.txt", "open_clip_model.safetensors"),
+        ),
+        Weights(
+            "clip-flant5-xxl",
+            "about 23 GB",
+            "Apache-2.0",
+            repo="zhiqiulin/clip-flant5-xxl",
+            files=("*.json", "*.bin"),
+            converted="model.safetensors",
+        ),
+        Weights(
+            "flan-t5-xxl-tokenizer",
+            "3 MB",
+            "Apache-2.0",
+            repo="google/flan-t5-xxl",
+            files=("tokenizer*.json", "special_tokens_map.json", "spiece.model"),
+        ),
+        Weights(
+            "clip-vit-large-patch14-336",
+            "1.7 GB",
+            "MIT",
+            repo="openai/clip-vit-large-patch14-336",
+            files=("*.json", "*.txt", "*.bin"),
+            converted="model.safetensors",
+        ),
     )
 }
 
