@@ -42,7 +42,8 @@ class Finder:
         self.export = export
         self.wanted_text = wanted_text
         self._files = {self._key(e["file"]): _cells(e) for e in export["files"]}
-        self._shas = {e["sha256"]: _cells(e) for e in export["files"]}
+        alike = Counter(entry["sha256"] for entry in export["files"])
+        self._shas = {e["sha256"]: _cells(e) for e in export["files"] if alike[e["sha256"]] == 1}
         self._depth = max(len(key) for key in self._files)
         self._numbers = {
             (entry["file"].split("/")[0], int(entry["file"].rpartition("_")[2].removesuffix(".png"))): _cells(
@@ -71,7 +72,8 @@ class Finder:
         if tuple(key[-self._depth :]) in self._files:
             return self._files[tuple(key[-self._depth :])]
         try:
-            return self._shas.get(sha256_file(Path(path)), [])
+            there = Path(path)
+            return self._shas.get(sha256_file(there), []) if there.is_file() else []
         except OSError:  # scored on another machine, or moved since
             return []
 
@@ -117,7 +119,10 @@ class Found:
 
 
 def parse(format: str, files: list[Path], find: Finder) -> Found:
-    """Every row of ``files``. Raises UsageError for a file that does not fit, GlanceBenchError for an unreadable one."""
+    """Every row of ``files``.
+
+    Raises UsageError for a file that does not fit, GlanceBenchError for one that cannot be read.
+    """
     readers: dict[str, Callable[[Path, Finder, Found], None]] = {
         "geneval": _geneval,
         "dpg": _dpg,
@@ -131,7 +136,7 @@ def parse(format: str, files: list[Path], find: Finder) -> Found:
         before = sum(map(len, found.rows.values())) + len(found.extra)
         readers[format](file, find, found)
         if sum(map(len, found.rows.values())) + len(found.extra) == before:
-            raise UsageError(f"{file}: holds no scores that were not read already")
+            raise UsageError(f"{file}: holds no scores, or only such as the other files hold")
     return found
 
 
@@ -331,6 +336,6 @@ def _compbench(file: Path, find: Finder, found: Found) -> None:
     column = f"t2i_{category}[official]"
     for place, (number, answer) in enumerate(pairs, 1):
         where = f"{file} entry {place}"
-        value = _number(answer, where, -1, 1, "an answer")
+        value = _number(answer, where, -1, 1 + 1e-6, "an answer")  # weights of a third add up to more than 1
         cells = find.by_number(category, number)
         found.add("t2i_compbench[official]", cells, {column: value}, where, f"question {number}")

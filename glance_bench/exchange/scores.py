@@ -182,6 +182,7 @@ def _store(run: Run, name: str, chosen: tuple[str, str, str], rows: dict[tuple[s
             {"image_sha256": image["sha256"], "prompt_id": image["prompt_id"], **rows.get(cell, {})}
             for image, cell in zip(document["images"], indices, strict=True)
         ]
+        keyed.sort(key=len, reverse=True)  # of two equal images the one that was scored is found first
         folder, key = run.folder / metric.folder, content_key(document)
         data = parquet_bytes(keyed, columns)
         old = find_sealed(folder, "parquet").get(key)
