@@ -29,6 +29,7 @@ from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.exchange import pictures
 from glance_bench.exchange.board import Board, images_of, pick, prompts_of
 from glance_bench.exchange.commands import next_steps
+from glance_bench.exchange.folders import files_below
 from glance_bench.exchange.layouts import Layout, folder_label, is_chinese, lay_out
 from glance_bench.sealed import Damaged, digest_of, json_bytes, sha256_bytes, slug, write_atomic
 
@@ -173,10 +174,7 @@ def _check_place(out: Path, force: bool) -> None:
         return
     if not out.is_dir() or out.is_symlink():
         raise UsageError(f"{out} is there and is not a folder; name another place")
-    try:
-        there = {str(path.relative_to(out)) for path in out.rglob("*") if not path.is_dir()}
-    except OSError as error:
-        raise GlanceBenchError(f"cannot read {out}: {error.strerror}") from error
+    there = set(files_below(out))
     try:
         document = read_export(out)
     except GlanceBenchError:

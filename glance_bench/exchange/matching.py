@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.exchange.folders import files_below
 from glance_bench.exchange.layouts import SETS, lay_out
 
 if TYPE_CHECKING:
@@ -66,18 +66,9 @@ def match(folder: Path, prompts: Sequence[Prompt], count: int, listing: Path | N
 
 
 def _pictures(folder: Path) -> list[str]:
-    """Paths of picture files below the folder, sorted, with slashes. Links to folders are not followed."""
-
-    def fail(error: OSError) -> None:
-        raise GlanceBenchError(f"cannot read {error.filename}: {error.strerror}") from error
-
     if not folder.is_dir():
         raise GlanceBenchError(f"{folder} is not a folder")
-    found = []
-    for place, _, names in os.walk(folder, onerror=fail):
-        here = Path(place).relative_to(folder)
-        found += [(here / name).as_posix() for name in names if Path(name).suffix.lower() in SUFFIXES]
-    return sorted(found)
+    return [name for name in files_below(folder) if Path(name).suffix.lower() in SUFFIXES]
 
 
 def _listed(folder: Path, listing: Path, prompts: Sequence[Prompt], count: int) -> dict[str, Target]:
