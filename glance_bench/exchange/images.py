@@ -166,10 +166,9 @@ def _board(run: Run, name: str, model: str | None, prompt_set: str | None) -> _B
     if (model, name) in own:
         raise UsageError(f"the suite has a sampler {name!r} already; give the images another name")
     records = run.records()
-    keys = zip(records["model"], records["sampler"], strict=True)
-    here = records[
-        [key in own for key in keys] & (records["model"] == model) & (records["prompt_set"] == prompt_set)
-    ]
+    names = [sampler for its, sampler in own if its == model]
+    on_board = (records["model"] == model) & (records["prompt_set"] == prompt_set)
+    here = records[on_board & records["sampler"].isin(names)]
     used = set(here["prompt_id"])
     prompts = tuple(prompt for prompt in prompts_of(run, prompt_set).values() if prompt.id in used)
     size = (int(here["width"].iloc[0]), int(here["height"].iloc[0]))

@@ -100,7 +100,11 @@ def merged(run: Run, manifest: Mapping[str, Any], prompts: Mapping[str, Any]) ->
         known = texts.get(entry["prompt_set"], {})
         gone = [prompt_id for prompt_id, text in entry["prompts"].items() if known.get(prompt_id) != text]
         if entry["model"] not in models or gone:
-            why = f"{len(gone)} of their prompts are not in the suite" if gone else f"no model {key[0]!r} is"
+            why = (
+                f"{len(gone)} of their prompts are not in the suite"
+                if gone
+                else f"the suite has no model {key[0]!r}"
+            )
             left_out.append(f"imported images {key[1]!r} on {entry['prompt_set']!r} are left out: {why}")
             continue
         units += entry["units"]
