@@ -12,7 +12,7 @@ import pytest
 from glance_bench import results
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.exchange.export import export
-from glance_bench.exchange.official import official_metric, official_names
+from glance_bench.exchange.official import official_metric, official_names, with_official
 from glance_bench.exchange.record import merged, read_imports
 from glance_bench.exchange.scores import import_scores
 from glance_bench.metrics.base import TotalledMetric
@@ -324,6 +324,28 @@ def test_compbench_goes_by_number_in_the_category(tmp_path: Path) -> None:
     (tmp_path / "vqa_result.json").write_text("[]")
     with pytest.raises(UsageError, match="which category"):
         import_scores(run, "t2i-compbench", [tmp_path / "vqa_result.json"])
+
+
+def test_equal_images_of_a_prompt_share_the_mean_of_their_scores(tmp_path: Path) -> None:
+    run = exported(tmp_path, "dpg", bench.dpg_prompts(), black=[("uniform-4", "12")])
+    (tmp_path / "results.txt").write_text(
+        "12.png, 1.0, 0.5, 0.5, 0.0, 0.5\nwhoops3.png, 1.0, 0.5, 0.5, 0.0, 0.5\n"
+    )
+    import_scores(run, "dpg", [tmp_path / "results.txt"])
+    values = scored(run, "dpg[official]").groupby("prompt_id")["dpg[official]"].apply(list)
+    assert values["12"] == [50.0] * 4 and sorted(values["whoops3"]) == [0.0, 50.0, 50.0, 100.0]
+
+
+def test_a_sampler_that_was_not_scored_has_none_even_where_its_image_is_equal(tmp_path: Path) -> None:
+    black = [(sampler, "12") for sampler in ("uniform-4", "teacher-50")]
+    run = exported(tmp_path, "dpg", bench.dpg_prompts(), black=black)
+    (tmp_path / "results.txt").write_text("12.png, 0.5, 0.5, 0.5, 0.5, 0.5\n")
+    import_scores(run, "dpg", [tmp_path / "results.txt"])
+    (entry,) = run.manifest["metrics"]
+    frame = with_official(run, entry, run.records())
+    assert frame.groupby("sampler")["dpg[official]"].count().to_dict() == {"teacher-50": 0, "uniform-4": 4}
+    shutil.rmtree(run.folder / "scores")
+    assert with_official(run, entry, run.records())["dpg[official]"].isna().all()
 
 
 # -- in the run ----------------------------------------------------------------------------------------------

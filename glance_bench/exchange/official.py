@@ -7,9 +7,9 @@ beside a score that this package computes they are columns of their own. ``offic
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from glance_bench.errors import GlanceBenchError, UsageError, near_misses
 from glance_bench.exchange.layouts import CATEGORIES
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from glance_bench.prompts import Prompt
+    from glance_bench.store import Run
 
-__all__ = ["ImportedScores", "official_metric", "official_names"]
+__all__ = ["ImportedScores", "official_metric", "official_names", "with_official"]
 
 ED_LIMIT = {"": 100.0, "-zh": 50.0}  # edit distance from which OneIG's text score falls no further
 
@@ -42,6 +43,11 @@ class ImportedScores:
         """Where its scores lie, relative to the run folder; as for any metric, named by the recipe."""
         return f"scores/{slug(self.name)}-{digest_of(self.recipe)[:8]}"
 
+    @property
+    def outputs(self) -> list[str]:
+        """The keys of its rows: columns, then notes."""
+        return [*(column.name for column in self.columns), *self.notes]
+
     def score(self, images: Images, prompts: Sequence[Prompt]) -> list[Row]:
         """Raises GlanceBenchError: there is nothing to compute here."""
         raise GlanceBenchError(
@@ -59,6 +65,22 @@ def official_metric(name: str) -> ImportedScores:
     if name not in _ALL:
         raise UsageError(f"no official scorer's metric is called {name!r}; {near_misses(name, _ALL)}")
     return _ALL[name]
+
+
+def with_official(run: Run, entry: Mapping[str, Any], records: pd.DataFrame) -> pd.DataFrame:
+    """``records`` with the outputs of one imported metric, which is listed as ``entry`` in the manifest.
+
+    Null for the samplers whose images its scorer never had, also where their image is equal to one that it had (as
+    all black ones are), and for images that it passed over.
+    """
+    metric = official_metric(entry["name"])
+    scores = run.scores(metric.name).reindex(columns=["image_sha256", "prompt_id", *metric.outputs])
+    scores = scores.astype({column.name: float for column in metric.columns})
+    found = records.merge(scores, how="left", on=["image_sha256", "prompt_id"], validate="m:1")
+    had = {(s["model"], s["sampler"], s["prompt_set"]) for s in entry["imported"]}
+    keys = zip(found["model"], found["sampler"], found["prompt_set"], strict=True)
+    found.loc[[key not in had for key in keys], metric.outputs] = None
+    return found
 
 
 def _geneval() -> ImportedScores:

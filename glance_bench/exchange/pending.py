@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from glance_bench.errors import GlanceBenchError
 from glance_bench.exchange.board import prompts_of
+from glance_bench.exchange.record import read_imports
 from glance_bench.store import read_unit
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def imported_works(run: Run) -> list[ImportedWork]:
 
     Raises GlanceBenchError for one that is damaged: it cannot be made again here, only imported again.
     """
+    if not read_imports(run)["samplers"]:
+        return []
     imported = {(e["model"], e["sampler"]) for e in run.manifest["samplers"] if "imported" in e}
     works = []
     for unit in run.units():

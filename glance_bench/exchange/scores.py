@@ -178,17 +178,30 @@ def _store(run: Run, name: str, chosen: tuple[str, str, str], rows: dict[tuple[s
             continue
         document = read_unit(run.folder / unit.folder)
         indices = _indices(run, unit.folder, document)
+        equal: dict[tuple[str, str], list[Row]] = {}  # scores are kept by image and prompt, not by index
+        for image, cell in zip(document["images"], indices, strict=True):
+            equal.setdefault((image["sha256"], image["prompt_id"]), []).append(rows.get(cell, {}))
         keyed = [
-            {"image_sha256": image["sha256"], "prompt_id": image["prompt_id"], **rows.get(cell, {})}
-            for image, cell in zip(document["images"], indices, strict=True)
+            {"image_sha256": sha, "prompt_id": prompt_id, **_mean(r)} for (sha, prompt_id), r in equal.items()
         ]
-        keyed.sort(key=len, reverse=True)  # of two equal images the one that was scored is found first
         folder, key = run.folder / metric.folder, content_key(document)
         data = parquet_bytes(keyed, columns)
         old = find_sealed(folder, "parquet").get(key)
         if old is not None:
             old.unlink()
         seal(folder, key, "parquet", data)
+
+
+def _mean(rows: Sequence[Row]) -> Row:
+    """One row for images that are equal to the bit: numbers averaged over those scored, the first of each note."""
+    values: dict[str, list[float | str]] = {}
+    for row in rows:
+        for name, value in row.items():
+            values.setdefault(name, []).append(value)
+    return {
+        name: found[0] if isinstance(found[0], str) else sum(map(float, found)) / len(found)
+        for name, found in values.items()
+    }
 
 
 def _indices(run: Run, folder: str, document: dict[str, Any]) -> list[tuple[str, int]]:
