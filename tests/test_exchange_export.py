@@ -155,7 +155,7 @@ def test_hpsv2_is_jpeg_as_pillow_saves_it(tmp_path: Path) -> None:
     assert (tmp_path / "out/images/photo/00799.jpg").read_bytes() == again.getvalue()
     assert done.document["counts"] == {"prompts": 4, "images": 4, "files": 4, "black": 0, "non_finite": 0}
     assert done.document["deviations"] == [
-        "the official protocol has 1 images a prompt, this run has 2: only index 0 is exported"
+        "the official protocol has 1 image a prompt, this run has 2: the first of each is exported"
     ]
 
 
@@ -387,6 +387,16 @@ def test_a_models_folder_is_safe_in_globs_and_arguments(name: str) -> None:
     made = folder_label(name)
     assert made.isascii() and made[0] not in ".-" and not set(made) & set("[]*?{}/ ") and len(made) <= 80
     assert folder_label("uniform-4.v2_b") == "uniform-4.v2_b"
+
+
+def test_nothing_here_needs_torch() -> None:
+    names = [
+        path.stem for path in (ROOT / "glance_bench" / "exchange").glob("*.py") if path.stem != "__init__"
+    ]
+    assert len(names) > 10
+    code = f"import sys; from glance_bench.exchange import {', '.join(names)}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "False", done.stderr
 
 
 @pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the benchmarks' prompt files are not here")

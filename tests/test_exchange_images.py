@@ -3,7 +3,11 @@
 import io
 import json
 import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +30,8 @@ from glance_bench.sealed import Damaged, sha256_bytes
 from glance_bench.store import RECORD_COLUMNS, Run, read_unit
 from tests import exchange_fixtures as bench
 from tests.fake_run import METRICS, _score, make_run, prompts_of
+
+ROOT = Path(__file__).parent.parent
 
 
 def noise(seed: int, size: tuple[int, int] = (64, 64)) -> Image.Image:
@@ -179,6 +185,51 @@ def test_a_damaged_import_is_named_before_it_is_scored(tmp_path: Path) -> None:
     (run.folder / unit.folder / "00001.png").unlink()
     with pytest.raises(GlanceBenchError, match="00001.png: is missing; import the images again as 'other'"):
         imported_works(run)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from glance_bench.exchange import images as module
+from glance_bench.store import Run
+slow = module._read
+def read(source):
+    time.sleep(0.02)
+    return slow(source)
+module._read = read
+module.import_images(Run(sys.argv[1]), Path(sys.argv[2]), "other")
+"""
+
+
+def test_killed_in_the_middle_of_an_import_the_run_is_as_before(tmp_path: Path) -> None:
+    prompts = [Prompt(f"q{i:02d}", f"text {i}", "") for i in range(40)]
+    run = plain(tmp_path, prompts)
+    place = folder_of(tmp_path / "made", prompts)
+    before, manifest = len(run.records()), (run.folder / "manifest.json").read_bytes()
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(run.folder), str(place)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not list(run.folder.glob("units/*/other-*/*/00000-*")) and time.monotonic() < deadline:
+        assert child.poll() is None
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert not (run.folder / "imports.json").exists()
+    assert (run.folder / "manifest.json").read_bytes() == manifest and len(
+        Run(run.folder).records()
+    ) == before
+    assert import_images(run, place, "other").images == 40
+    assert len(run.records()) == before + 40 and not list(run.folder.rglob(".tmp-*"))
+
+
+@pytest.mark.parametrize("prompt_id", ["../up", "/etc/x", "🦊", "x" * 300, ".hidden", "a/b", "n\nl", ""])
+def test_ids_that_are_no_file_names_can_be_listed(tmp_path: Path, prompt_id: str) -> None:
+    run = plain(tmp_path, [Prompt(prompt_id, "text", "")])
+    (tmp_path / "made").mkdir()
+    noise(1).save(tmp_path / "made" / "one.png")
+    (tmp_path / "made" / "images.jsonl").write_text(json.dumps({"file": "one.png", "prompt_id": prompt_id}))
+    assert import_images(run, tmp_path / "made", "other").images == 1
+    assert run.records().query("sampler == 'other'")["prompt_id"].tolist() == [prompt_id]
+    assert sorted(os.listdir(tmp_path)) == ["made", "run"]
 
 
 # -- which image is which ------------------------------------------------------------------------------------

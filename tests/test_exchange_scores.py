@@ -274,6 +274,7 @@ def test_longtext_pools_words_over_images(tmp_path: Path) -> None:
     frame = scored(run, "longtext[official]").set_index(["prompt_id", "index"])
     assert frame.loc[("0000", 1), "longtext_image[official]"] == 0.25
     assert frame.loc[("0000", 1), "longtext_read[official]"] == "FRESH baker"
+    assert frame.loc[("0000", 1), "longtext_counts[official]"] == "1/4"
 
 
 def test_longtext_in_chinese_counts_characters(tmp_path: Path) -> None:
@@ -442,7 +443,8 @@ def test_every_official_metric_is_whole(name: str) -> None:
     )
     named = [column.name for column in metric.columns] + [total.column.name for total in metric.totals]
     assert len(set(named) | set(metric.notes)) == len(named) + len(metric.notes)
-    assert any(column.headline for column in [*metric.columns, *(t.column for t in metric.totals)])
+    # A column that is no headline is a flag: the report warns where it is not zero.
+    assert all(column.headline for column in [*metric.columns, *(t.column for t in metric.totals)])
     frame = pd.DataFrame(columns=[*(c.name for c in metric.columns), *metric.notes, "prompt_id", "index"])
     for total_ in metric.totals:
         assert total_.of(frame) != total_.of(frame)  # NaN where nothing was scored

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["next_steps"]
+__all__ = ["Shape", "next_steps"]
 
 SCORERS = {  # of each category of T2I-CompBench, and the folder that its result lies in
     **dict.fromkeys(("color", "shape", "texture"), ("BLIPvqa_eval/BLIP_vqa.py", "--out_dir")),
@@ -16,14 +17,25 @@ SCORERS = {  # of each category of T2I-CompBench, and the folder that its result
 }
 
 
-def next_steps(
-    format: str, *, label: str, resolution: int, cells: int, chinese: bool, parts: list[str]
-) -> dict[str, Any]:
-    """The official scorer's call as data: ``repository``, ``runs`` (script and arguments), ``results``, ``note``.
+@dataclass(frozen=True)
+class Shape:
+    """What a call depends on.
 
     ``label`` is OneIG's model folder, ``resolution`` the side of one image in pixels, ``cells`` the images in a
-    grid, ``parts`` the sets, styles or categories that were exported. ``results`` are the files that
-    import-scores reads.
+    grid, ``chinese`` the language, ``parts`` the sets, styles or categories that were exported.
+    """
+
+    label: str
+    resolution: int
+    cells: int
+    chinese: bool
+    parts: tuple[str, ...]
+
+
+def next_steps(format: str, shape: Shape) -> dict[str, Any]:
+    """The official scorer's call as data: ``repository``, ``runs`` (script and arguments), ``results``, ``note``.
+
+    ``results`` are the files that import-scores reads.
     """
     makers = {
         "geneval": _geneval,
@@ -33,14 +45,14 @@ def next_steps(
         "hpsv2": _hpsv2,
         "t2i-compbench": _compbench,
     }
-    return makers[format](label, resolution, cells, chinese, parts)
+    return makers[format](shape)
 
 
 def _run(script: str, **arguments: Any) -> dict[str, Any]:
     return {"script": script, "arguments": arguments}
 
 
-def _geneval(label: str, resolution: int, cells: int, chinese: bool, parts: list[str]) -> dict[str, Any]:
+def _geneval(shape: Shape) -> dict[str, Any]:
     options = {"--outfile": "results.jsonl", "--model-path": "folder of the Mask2Former weights"}
     return {
         "repository": "djghosh13/geneval",
@@ -54,31 +66,31 @@ def _geneval(label: str, resolution: int, cells: int, chinese: bool, parts: list
     }
 
 
-def _dpg(label: str, resolution: int, cells: int, chinese: bool, parts: list[str]) -> dict[str, Any]:
-    options = {"--image-root-path": "images", "--resolution": resolution, "--pic-num": 4}
+def _dpg(shape: Shape) -> dict[str, Any]:
+    options = {"--image-root-path": "images", "--resolution": shape.resolution, "--pic-num": 4}
     return {
         "repository": "TencentQQGYLab/ELLA",
         "runs": [_run("dpg_bench/compute_dpg_bench.py", **options, **{"--res-path": "results.txt"})],
         "results": ["results.txt"],
-        "note": f"--resolution (RESOLUTION in dist_eval.sh) must be {resolution}, the side of one quarter of the grid: "
-        "with any other the scorer crops elsewhere, partly outside the image, and does not say so",
+        "note": f"--resolution (RESOLUTION in dist_eval.sh) must be {shape.resolution}, the side of a quarter of the "
+        "grid: with any other the scorer crops elsewhere, partly outside the image, and does not say so",
     }
 
 
-def _oneig(label: str, resolution: int, cells: int, chinese: bool, parts: list[str]) -> dict[str, Any]:
-    shared = {"--mode": "ZH" if chinese else "EN", "--model_names": label}
-    shared["--image_grid"] = "2,2" if cells == 4 else "1,1"
-    aligned = [part for part in parts if part in ("anime", "human", "object", "multilingualism")]
+def _oneig(shape: Shape) -> dict[str, Any]:
+    shared = {"--mode": "ZH" if shape.chinese else "EN", "--model_names": shape.label}
+    shared["--image_grid"] = "2,2" if shape.cells == 4 else "1,1"
+    aligned = [part for part in shape.parts if part in ("anime", "human", "object", "multilingualism")]
     runs = []
     if aligned:
         options = {**shared, "--image_dirname": "images", "--class_items": " ".join(aligned)}
         runs.append(_run("scripts/alignment/alignment_score.py", **options))
     for part, dimension in (("text", "text"), ("reasoning", "reasoning"), ("anime", "style")):
-        if part in parts:
+        if part in shape.parts:
             options = {**shared, "--image_dirname": f"images/{part}"}
             runs.append(_run(f"scripts/{dimension}/{dimension}_score.py", **options))
-    if cells == 4:
-        options = {**shared, "--image_dirname": "images", "--class_items": " ".join(parts)}
+    if shape.cells == 4:
+        options = {**shared, "--image_dirname": "images", "--class_items": " ".join(shape.parts)}
         runs.append(_run("scripts/diversity/diversity_score.py", **options))
     return {
         "repository": "OneIG-Bench/OneIG-Benchmark",
@@ -90,8 +102,8 @@ def _oneig(label: str, resolution: int, cells: int, chinese: bool, parts: list[s
     }
 
 
-def _longtext(label: str, resolution: int, cells: int, chinese: bool, parts: list[str]) -> dict[str, Any]:
-    options = {"--sample_dir": "images", "--output_dir": "results", "--mode": "zh" if chinese else "en"}
+def _longtext(shape: Shape) -> dict[str, Any]:
+    options = {"--sample_dir": "images", "--output_dir": "results", "--mode": "zh" if shape.chinese else "en"}
     return {
         "repository": "X-Omni-Team/X-Omni",
         "runs": [_run("textbench/evaluate_text_reward.py", **options)],
@@ -101,7 +113,7 @@ def _longtext(label: str, resolution: int, cells: int, chinese: bool, parts: lis
     }
 
 
-def _hpsv2(label: str, resolution: int, cells: int, chinese: bool, parts: list[str]) -> dict[str, Any]:
+def _hpsv2(shape: Shape) -> dict[str, Any]:
     return {
         "repository": "tgxs002/HPSv2",
         "runs": [_run("hpsv2.evaluate", image_folder="images", hps_version="v2.1")],
@@ -112,9 +124,9 @@ def _hpsv2(label: str, resolution: int, cells: int, chinese: bool, parts: list[s
     }
 
 
-def _compbench(label: str, resolution: int, cells: int, chinese: bool, parts: list[str]) -> dict[str, Any]:
+def _compbench(shape: Shape) -> dict[str, Any]:
     runs = []
-    for part in parts:
+    for part in shape.parts:
         script, option = SCORERS[part]
         if part == "complex":
             first = ("BLIPvqa_eval/BLIP_vqa.py", "--out_dir"), ("UniDet_eval/2D_spatial_eval.py", "--outpath")
@@ -125,7 +137,7 @@ def _compbench(label: str, resolution: int, cells: int, chinese: bool, parts: li
     return {
         "repository": "Karine-Huang/T2I-CompBench",
         "runs": runs,
-        "results": [f"images/{part}/**/vqa_result.json" for part in parts],
+        "results": [f"images/{part}/**/vqa_result.json" for part in shape.parts],
         "note": "one folder a category, its images numbered through in the order of the prompts; 3_in_1 expects all "
         "300 prompts of complex with ten images each. Give import-scores the vqa_result.json of the last script of "
         "each category",

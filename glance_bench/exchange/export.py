@@ -28,7 +28,7 @@ from PIL import Image
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.exchange import pictures
 from glance_bench.exchange.board import Board, images_of, pick, prompts_of
-from glance_bench.exchange.commands import next_steps
+from glance_bench.exchange.commands import Shape, next_steps
 from glance_bench.exchange.folders import files_below
 from glance_bench.exchange.layouts import Layout, folder_label, is_chinese, lay_out
 from glance_bench.sealed import Damaged, digest_of, json_bytes, sha256_bytes, slug, write_atomic
@@ -249,6 +249,13 @@ def _write(run: Run, board: Board, layout: Layout, room: Path) -> dict[str, Any]
         (images / name).write_text(text, encoding="utf-8")
         texts.append({"file": name, "sha256": sha256_bytes(text.encode())})
     used = [rows[cell] for place in layout.places for cell in place.cells]
+    shape = Shape(
+        label=folder_label(board.sampler),
+        resolution=int(used[0]["width"]),
+        cells=len(layout.places[0].cells),
+        chinese=is_chinese(board.prompts),
+        parts=tuple(dict.fromkeys(place.file.split("/")[0] for place in layout.places)),
+    )
     document = {
         "schema": SCHEMA,
         "format": layout.format,
@@ -256,7 +263,7 @@ def _write(run: Run, board: Board, layout: Layout, room: Path) -> dict[str, Any]
         "model": board.model,
         "sampler": board.sampler,
         "prompt_set": board.prompt_set,
-        "label": folder_label(board.sampler),
+        "label": shape.label,
         "stored": STORED[layout.stored],
         "counts": {
             "prompts": len(board.prompts),
@@ -266,14 +273,7 @@ def _write(run: Run, board: Board, layout: Layout, room: Path) -> dict[str, Any]
             "non_finite": sum(not row["finite"] for row in used),
         },
         "deviations": list(layout.deviations),
-        "next": next_steps(
-            layout.format,
-            label=folder_label(board.sampler),
-            resolution=int(used[0]["width"]),
-            cells=len(layout.places[0].cells),
-            chinese=is_chinese(board.prompts),
-            parts=list(dict.fromkeys(place.file.split("/")[0] for place in layout.places)),
-        ),
+        "next": next_steps(layout.format, shape),
         "files": files,
         "texts": texts,
     }

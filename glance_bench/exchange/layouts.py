@@ -198,12 +198,18 @@ def _count_note(format: str, count: int) -> tuple[str, ...]:
     official = OFFICIAL_COUNT[format]
     if count == official:
         return ()
-    note = f"the official protocol has {official} images a prompt, this run has {count}"
+    note = f"the official protocol has {_images(official)} a prompt, this run has {count}"
     if count > official and format in ("dpg", "oneig", "hpsv2"):
         note += (
-            f": only index 0 to {official - 1} are exported" if official > 1 else ": only index 0 is exported"
+            ": the first of each is exported"
+            if official == 1
+            else f": the first {official} of each are exported"
         )
     return (note,)
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count} images"
 
 
 def _foreign(format: str, prompt: Prompt, what: str) -> UsageError:

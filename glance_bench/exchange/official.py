@@ -113,8 +113,8 @@ def _oneig_text(language: str) -> ImportedScores:
 
     def pooled(rows: pd.DataFrame) -> float:
         read = rows.dropna(subset=[wac, words])
-        total = float(read[words].sum())
-        return float((read[wac] * read[words]).sum()) / total if total else math.nan
+        weights = read[words].astype(float)
+        return float((read[wac] * weights).sum() / weights.sum()) if weights.sum() else math.nan
 
     def score(rows: pd.DataFrame) -> float:
         distance = min(limit, float(rows[ed].mean()))
@@ -126,30 +126,19 @@ def _oneig_text(language: str) -> ImportedScores:
         f"oneig_text{tag}: by OneIG-Bench/OneIG-Benchmark scripts/text (Qwen2.5-VL-7B reads), read back by prompt; "
         f"1 - min({limit:g}, ED)/{limit:g} x (1 - CR) x (1 - WAC), WAC weighted by the wanted {unit}",
         (
+            Column(ed, "OneIG ED", "lower", "edit distance in characters, mean over images", 1),
+            Column(cr, "OneIG CR", "higher", "share of images whose text is right to the letter"),
             Column(
-                ed, "OneIG ED", "lower", "edit distance in characters, mean over images", 1, headline=False
+                wac, "WAC by prompt", "higher", f"share of the wanted {unit} that were read, mean of prompts"
             ),
-            Column(
-                cr, "OneIG CR", "higher", "share of images whose text is right to the letter", headline=False
-            ),
-            Column(
-                wac,
-                "OneIG WAC",
-                "higher",
-                f"share of the wanted {unit} read, mean of prompts",
-                headline=False,
-            ),
-            Column(words, "OneIG words", "higher", f"wanted {unit} of a prompt", 1, headline=False),
         ),
-        (),
+        (words,),
         (
             Total(
                 Column(f"oneig_text{tag}", "OneIG text", "higher", "product of ED, CR and WAC, 0 to 1"), score
             ),
             Total(
-                Column(
-                    f"oneig_text_wac_pooled{tag}", "WAC pooled", "higher", f"over all {unit}", headline=False
-                ),
+                Column(f"oneig_text_wac_pooled{tag}", "WAC", "higher", f"share of all wanted {unit} read"),
                 pooled,
             ),
         ),
@@ -158,25 +147,20 @@ def _oneig_text(language: str) -> ImportedScores:
 
 def _longtext(language: str) -> ImportedScores:
     tag = f"[official{language}]"
-    matched, words = f"longtext_matched{tag}", f"longtext_words{tag}"
+    image, counts = f"longtext_image{tag}", f"longtext_counts{tag}"
 
     def pooled(rows: pd.DataFrame) -> float:
-        total = float(rows[words].sum())
-        return float(rows[matched].sum()) / total if total else math.nan
+        pairs = [str(value).split("/") for value in rows[counts].dropna()]
+        wanted = sum(int(pair[1]) for pair in pairs)
+        return sum(int(pair[0]) for pair in pairs) / wanted if wanted else math.nan
 
     unit = "characters" if language else "words"
     return ImportedScores(
         f"longtext{tag}",
         f"longtext{tag}: read by X-Omni-Team/X-Omni textbench/evaluate_text_reward.py (Qwen2.5-VL-7B), "
         f"its answers read back; matched {unit} / wanted {unit} over all images",
-        (
-            Column(
-                f"longtext_image{tag}", "LongText mean", "higher", f"share of {unit}, mean", headline=False
-            ),
-            Column(matched, "LongText matched", "higher", f"wanted {unit} that were read", 1, headline=False),
-            Column(words, "LongText words", "higher", f"wanted {unit}", 1, headline=False),
-        ),
-        (f"longtext_read{tag}",),
+        (Column(image, "LongText by image", "higher", f"share of the wanted {unit} that were read, mean"),),
+        (counts, f"longtext_read{tag}"),
         (Total(Column(f"longtext{tag}", "LongText", "higher", f"share of all wanted {unit} read"), pooled),),
     )
 

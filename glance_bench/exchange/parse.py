@@ -270,7 +270,7 @@ def _oneig_text(cell: str, wanted: tuple[str, ...], chinese: bool, where: str) -
         f"oneig_text_wac{tag}": _number(share, where, 0, 1, "WAC"),
     }
     if wanted:
-        values[f"oneig_text_words{tag}"] = float(_words(" ".join(wanted), chinese, lower=False).total())
+        values[f"oneig_text_words{tag}"] = str(_words(" ".join(wanted), chinese, lower=False).total())
     return values
 
 
@@ -288,8 +288,7 @@ def _longtext(file: Path, find: Finder, found: Found) -> None:
         tag = "[official-zh]" if chinese else "[official]"
         values: Row = {
             f"longtext_image{tag}": matched / wanted.total(),
-            f"longtext_matched{tag}": float(matched),
-            f"longtext_words{tag}": float(wanted.total()),
+            f"longtext_counts{tag}": f"{matched}/{wanted.total()}",
             f"longtext_read{tag}": row["ocr_results"],
         }
         path = str(row["image"])
