@@ -116,6 +116,7 @@ def import_images(
     stated: dict[str, Any] = {} if nfe is None else {"nfe": nfe}
     if latency is not None:
         stated["seconds"] = read_latency(latency)
+    run.units()  # what is no run is said to be none before the lock makes a folder
     with run.lock():
         board = _board(run, name, model, prompt_set)
         matched = match(folder, board.prompts, board.count, listing)
