@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from glance_bench.errors import GlanceBenchError, UsageError
-from glance_bench.exchange.export import MANIFEST, default_folder, export, read_export
+from glance_bench.exchange.export import MANIFEST, export, read_export
 from glance_bench.exchange.layouts import FORMATS, folder_label, lay_out
 from glance_bench.prompts import Prompt
 from glance_bench.sealed import Damaged, sha256_file
@@ -243,7 +243,26 @@ def test_what_is_meant_must_be_said_where_there_is_a_choice(tmp_path: Path) -> N
         export(run, "genevl", tmp_path / "out", sampler="uniform-4")
     with pytest.raises(UsageError, match="prompt '00000' is none of the benchmark's"):
         export(run, "oneig", tmp_path / "out", sampler="uniform-4")
-    assert default_folder(run, "geneval", "a b").name == f"run-geneval-{folder_label('a b')}"
+
+
+def test_beside_the_run_and_what_is_said(tmp_path: Path) -> None:
+    run = bench.plain_run(
+        tmp_path / "run", bench.geneval_prompts(2), images=2, black=[("uniform-4", "00001")]
+    )
+    done = export(run, "geneval", sampler="uniform-4")
+    assert done.folder == tmp_path / "run-geneval-uniform-4" and read_export(done.folder) == done.document
+    lines = done.lines()
+    assert lines[:4] == [
+        f"{done.folder}: 4 images of 2 prompts in 4 files",
+        "2 black and 0 non-finite images are among them, as they are",
+        "the official protocol has 4 images a prompt, this run has 2",
+        "next, in a checkout of djghosh13/geneval:",
+    ]
+    assert lines[4] == (
+        f"  evaluation/evaluate_images.py {done.folder}/images --outfile {done.folder}/results.jsonl "
+        "--model-path <folder of the Mask2Former weights>"
+    )
+    assert lines[-1] == "then: import-scores results.jsonl --format geneval"
 
 
 # -- the place -----------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Shape", "next_steps"]
+__all__ = ["Shape", "command_lines", "next_steps"]
 
 SCORERS = {  # of each category of T2I-CompBench, and the folder that its result lies in
     **dict.fromkeys(("color", "shape", "texture"), ("BLIPvqa_eval/BLIP_vqa.py", "--out_dir")),
@@ -48,12 +50,26 @@ def next_steps(format: str, shape: Shape) -> dict[str, Any]:
     return makers[format](shape)
 
 
+def command_lines(steps: dict[str, Any], folder: Path) -> list[str]:
+    """``steps`` as lines to be typed in a checkout of the repository, for an export that lies in ``folder``."""
+    lines = []
+    for run in steps["runs"]:
+        words = [run["script"]]
+        for name, value in run["arguments"].items():
+            text = str(value)
+            if text.startswith(("images", "results")):
+                text = shlex.quote(str(folder / text))
+            words += ([name] if name.startswith("--") else []) + ([] if value is True else [text])
+        lines.append(" ".join(words))
+    return lines
+
+
 def _run(script: str, **arguments: Any) -> dict[str, Any]:
     return {"script": script, "arguments": arguments}
 
 
 def _geneval(shape: Shape) -> dict[str, Any]:
-    options = {"--outfile": "results.jsonl", "--model-path": "folder of the Mask2Former weights"}
+    options = {"--outfile": "results.jsonl", "--model-path": "<folder of the Mask2Former weights>"}
     return {
         "repository": "djghosh13/geneval",
         "runs": [

@@ -28,7 +28,7 @@ from PIL import Image
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.exchange import pictures
 from glance_bench.exchange.board import Board, images_of, pick, prompts_of
-from glance_bench.exchange.commands import Shape, next_steps
+from glance_bench.exchange.commands import Shape, command_lines, next_steps
 from glance_bench.exchange.folders import files_below
 from glance_bench.exchange.layouts import Layout, folder_label, is_chinese, lay_out
 from glance_bench.sealed import Damaged, digest_of, json_bytes, sha256_bytes, slug, write_atomic
@@ -36,7 +36,7 @@ from glance_bench.sealed import Damaged, digest_of, json_bytes, sha256_bytes, sl
 if TYPE_CHECKING:
     from glance_bench.store import Run
 
-__all__ = ["MANIFEST", "Exported", "default_folder", "export", "read_export"]
+__all__ = ["MANIFEST", "Exported", "export", "read_export"]
 
 SCHEMA = "glance-bench/export/1"
 MANIFEST = "glance_bench_export.json"
@@ -58,17 +58,30 @@ class Exported:
     folder: Path
     document: dict[str, Any]
 
-
-def default_folder(run: Run, format: str, sampler: str) -> Path:
-    """Where an export goes when no folder is named: beside the run, named after it, the format and the sampler."""
-    name = run.folder.resolve().name
-    return run.folder.resolve().parent / f"{name}-{format}-{folder_label(sampler)}"
+    def lines(self) -> list[str]:
+        """What a reader should know, a line each: counts, deviations, and how the scorer is called."""
+        counts, steps = self.document["counts"], self.document["next"]
+        said = [
+            f"{self.folder}: {counts['images']} images of {counts['prompts']} prompts in {counts['files']} files"
+        ]
+        if counts["black"] or counts["non_finite"]:
+            broken = f"{counts['black']} black and {counts['non_finite']} non-finite"
+            said.append(f"{broken} images are among them, as they are")
+        said += self.document["deviations"]
+        said.append(f"next, in a checkout of {steps['repository']}:")
+        said += [f"  {line}" for line in command_lines(steps, self.folder)]
+        results = " ".join(steps["results"])
+        return [
+            *said,
+            f"note: {steps['note']}",
+            f"then: import-scores {results} --format {self.document['format']}",
+        ]
 
 
 def export(
     run: Run,
     format: str,
-    out: Path,
+    out: Path | None = None,
     *,
     model: str | None = None,
     sampler: str | None = None,
@@ -76,6 +89,8 @@ def export(
     force: bool = False,
 ) -> Exported:
     """Write the images of one sampler on one prompt set to ``out``, which an earlier export may hold.
+
+    Without ``out`` it goes beside the run, to ``<run>-<format>-<sampler>``.
 
     Model, sampler and set may be left out where the run has one, the set also where one set alone fits the
     format. ``force`` sets aside whatever else lies at ``out``, as ``<out>.replaced-N``; nothing that this
@@ -89,7 +104,7 @@ def export(
     label = folder_label(board.sampler)
     layout = lay_out(format, board.prompts, board.count, label)
     _check_shapes(board, layout)
-    out = Path(os.path.abspath(out))
+    out = Path(os.path.abspath(_beside(run, format, label) if out is None else out))
     here, there = run.folder.resolve(), out.resolve()
     if there.is_relative_to(here) or here.is_relative_to(there):
         raise UsageError(f"{out} lies inside the run or around it; name a folder of its own")
@@ -108,6 +123,11 @@ def export(
         kept = slug(f"{format}-{board.model}-{board.sampler}-{board.prompt_set}")
         write_atomic(run.folder / KEPT / f"{kept}.json", json_bytes(document))
     return Exported(out, document)
+
+
+def _beside(run: Run, format: str, label: str) -> Path:
+    there = run.folder.resolve()
+    return there.with_name(f"{there.name}-{format}-{label}")
 
 
 def read_export(path: Path) -> dict[str, Any]:
