@@ -57,7 +57,7 @@ def command_lines(steps: dict[str, Any], folder: Path) -> list[str]:
         words = [run["script"]]
         for name, value in run["arguments"].items():
             text = str(value)
-            if text.startswith(("images", "results")):
+            if text.startswith(("images", "results")) and name != "--model_names":
                 text = shlex.quote(str(folder / text))
             words += ([name] if name.startswith("--") else []) + ([] if value is True else [text])
         lines.append(" ".join(words))
