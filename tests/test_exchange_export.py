@@ -262,7 +262,7 @@ def test_beside_the_run_and_what_is_said(tmp_path: Path) -> None:
         f"  evaluation/evaluate_images.py {done.folder}/images --outfile {done.folder}/results.jsonl "
         "--model-path <folder of the Mask2Former weights>"
     )
-    assert lines[-1] == "then: import-scores results.jsonl --format geneval"
+    assert lines[-1] == "then: glance-bench import-scores RUN results.jsonl --format geneval"
 
 
 # -- the place -----------------------------------------------------------------------------------------------

@@ -277,6 +277,19 @@ def test_longtext_pools_words_over_images(tmp_path: Path) -> None:
     assert frame.loc[("0000", 1), "longtext_counts[official]"] == "1/4"
 
 
+def test_text_that_no_table_can_hold_and_names_that_steer_a_terminal(tmp_path: Path) -> None:
+    run = exported(tmp_path, "longtext", bench.longtext_prompts())
+    lines = [
+        {"image": "0000_1.png", "prompt": "p", "ocr_gt": ["Hi"], "ocr_results": "hi \ud800"},
+        {"image": "\x1b[31m/9999_1.png", "prompt": "p", "ocr_gt": ["Hi"], "ocr_results": "hi"},
+        {"image": "\x00", "prompt": "p", "ocr_gt": ["Hi"], "ocr_results": "hi"},
+    ]
+    (coverage,), extra = import_scores(run, "longtext", [write_lines(tmp_path / "r.jsonl", lines)])
+    assert coverage.scored == 1 and "\x1b" not in coverage.line() + "".join(extra)
+    assert extra[0].endswith("line 2: \\x1b[31m/9999_1.png") and len(extra) == 2
+    assert scored(run, "longtext[official]")["longtext_read[official]"].dropna().tolist() == ["hi ?"]
+
+
 def test_longtext_in_chinese_counts_characters(tmp_path: Path) -> None:
     run = exported(tmp_path, "longtext", bench.longtext_prompts())
     lines = [
@@ -347,6 +360,50 @@ def test_a_sampler_that_was_not_scored_has_none_even_where_its_image_is_equal(tm
     assert frame.groupby("sampler")["dpg[official]"].count().to_dict() == {"teacher-50": 0, "uniform-4": 4}
     shutil.rmtree(run.folder / "scores")
     assert with_official(run, entry, run.records())["dpg[official]"].isna().all()
+
+
+DEEP = "[" * 100_000
+HOSTILE = {
+    "geneval": [
+        DEEP,
+        "{}",
+        "[]",
+        '{"filename": ".", "tag": 1, "prompt": 2, "correct": true, "reason": 3}',
+        "\0",
+    ],
+    "dpg": [", 1, 1", "a" * 100_000, "., 1.0, 1.0", "x.png, 1e999, 1e999"],
+    "longtext": [DEEP, '{"image": 1, "prompt": 2, "ocr_gt": "x", "ocr_results": 3}', "null"],
+    "hpsv2": ["image,score\nx," + "9" * 400, "image,score\n" + "x" * 200_000 + ",1", "", "image\n\0"],
+    "t2i-compbench": [
+        DEEP,
+        "{}",
+        '[{"question_id": Infinity, "answer": 1}]',
+        '[{"question_id": 0, "answer": null}]',
+    ],
+    "oneig": [",uniform-4\nanime_000," + "9" * 400, ",uniform-4\n000," + "x" * 200_000, "uniform-4\n1"],
+}
+PROMPTS = {
+    "geneval": bench.geneval_prompts,
+    "dpg": bench.dpg_prompts,
+    "longtext": bench.longtext_prompts,
+    "hpsv2": bench.hpsv2_prompts,
+    "t2i-compbench": lambda: bench.compbench_prompts()[:2],
+    "oneig": bench.oneig_prompts,
+}
+
+
+@pytest.mark.parametrize("format", HOSTILE)
+def test_nonsense_is_refused_in_one_line_and_stores_nothing(tmp_path: Path, format: str) -> None:
+    run = exported(tmp_path, format, PROMPTS[format]())
+    suffix = {"hpsv2": ".csv", "oneig": "_EN.csv"}.get(format, ".txt")
+    for number, text in enumerate(HOSTILE[format]):
+        for name in ("alignment", "text") if format == "oneig" else (str(number),):
+            path = tmp_path / f"{name}_prompt_score{suffix}"
+            path.write_text(text, encoding="utf-8")
+            with pytest.raises(GlanceBenchError) as refused:
+                import_scores(run, format, [path])
+            assert "\n" not in str(refused.value) and len(str(refused.value)) < 600, text[:50]
+    assert not (run.folder / "imports.json").exists() and not (run.folder / "scores").exists()
 
 
 # -- in the run ----------------------------------------------------------------------------------------------

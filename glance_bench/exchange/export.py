@@ -32,6 +32,7 @@ from glance_bench.exchange.commands import Shape, command_lines, next_steps
 from glance_bench.exchange.folders import files_below
 from glance_bench.exchange.layouts import Layout, folder_label, is_chinese, lay_out
 from glance_bench.sealed import Damaged, digest_of, json_bytes, sha256_bytes, slug, write_atomic
+from glance_bench.terminal import printable
 
 if TYPE_CHECKING:
     from glance_bench.store import Run
@@ -71,11 +72,11 @@ class Exported:
         said.append(f"next, in a checkout of {steps['repository']}:")
         said += [f"  {line}" for line in command_lines(steps, self.folder)]
         results = " ".join(steps["results"])
-        return [
-            *said,
+        said += [
             f"note: {steps['note']}",
-            f"then: import-scores {results} --format {self.document['format']}",
+            f"then: glance-bench import-scores RUN {results} --format {self.document['format']}",
         ]
+        return list(map(printable, said))
 
 
 def export(

@@ -23,6 +23,7 @@ from glance_bench.exchange.record import add_sampler
 from glance_bench.exchange.stated import read_latency
 from glance_bench.sealed import digest_of, sha256_bytes, sha256_file, slug
 from glance_bench.store import UnitInfo
+from glance_bench.terminal import printable
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt
@@ -63,7 +64,7 @@ class ImportedImages:
             said.append(f"{self.converted} files were decoded and stored as 8-bit RGB PNG")
         if self.black:
             said.append(f"{self.black} images are black all over; they stay and are counted")
-        return said
+        return list(map(printable, said))
 
 
 @dataclass(frozen=True)

@@ -100,13 +100,16 @@ def _listed(folder: Path, listing: Path, prompts: Sequence[Prompt], count: int) 
 def _rows(listing: Path, text: str) -> list[tuple[str, Mapping[str, Any]]]:
     if listing.suffix == ".csv":
         reader = csv.DictReader(io.StringIO(text, newline=""))
-        return [(f"{listing} line {reader.line_num}", row) for row in reader]
+        try:
+            return [(f"{listing} line {reader.line_num}", row) for row in reader]
+        except csv.Error as error:
+            raise UsageError(f"{listing} line {reader.line_num}: expected CSV ({error})") from None
     rows: list[tuple[str, Mapping[str, Any]]] = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
                 raise UsageError(f"{listing} line {number}: expected one JSON object a line")

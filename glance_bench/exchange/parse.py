@@ -59,9 +59,7 @@ class Finder:
 
     def _key(self, path: str) -> tuple[str, ...]:
         parts = PurePosixPath(path.replace("\\", "/")).parts
-        if (
-            self.export["format"] == "geneval"
-        ):  # its own generator writes 00000.png where the README has 0000.png
+        if parts and self.export["format"] == "geneval":  # README: 0000.png, its own generator: 00000.png
             stem = PurePosixPath(parts[-1]).stem
             return (*parts[:-1], str(int(stem)) if stem.isdecimal() else stem)
         return parts
@@ -161,7 +159,7 @@ def _json_lines(file: Path, keys: tuple[str, ...], what: str) -> Iterator[tuple[
         where = f"{file} line {number}"
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _misfit(where, f"one JSON object a line, as {what} writes") from None
         if not isinstance(row, dict) or not set(keys) <= set(row):
             raise _misfit(where, f"the keys {', '.join(keys)}, as {what} writes")
@@ -171,15 +169,18 @@ def _json_lines(file: Path, keys: tuple[str, ...], what: str) -> Iterator[tuple[
 def _table(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """(where, row) of a CSV file with a header; the nameless index column of pandas is called ""."""
     reader = csv.DictReader(io.StringIO(_text(file), newline=""))
-    for row in reader:
-        yield f"{file} line {reader.line_num}", {str(key): value or "" for key, value in row.items()}
+    try:
+        for row in reader:
+            yield f"{file} line {reader.line_num}", {str(key): value or "" for key, value in row.items()}
+    except csv.Error as error:
+        raise _misfit(f"{file} line {reader.line_num}", f"CSV ({error})") from None
 
 
 def _number(value: Any, where: str, low: float, high: float, what: str) -> float:
     """A number in [low, high]. Raises UsageError for anything else."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not low <= number <= high:
         raise _misfit(where, f"{what}, a number from {low:g} to {high:g}, got {str(value)[:40]!r}")
@@ -261,7 +262,7 @@ def _oneig_text(cell: str, wanted: tuple[str, ...], chinese: bool, where: str) -
     try:
         parts = ast.literal_eval(plain)
         distance, complete, share = (float(part) for part in parts)
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # the last two: nested too deep
         raise _misfit(where, f"a list of ED, CR and WAC, got {cell[:40]!r}") from None
     tag = "[official-zh]" if chinese else "[official]"
     values: Row = {
@@ -330,7 +331,7 @@ def _compbench(file: Path, find: Finder, found: Found) -> None:
     try:
         rows = json.loads(_text(file))
         pairs = [(int(row["question_id"]), row["answer"]) for row in rows]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise _misfit(str(file), "a JSON list of {question_id, answer}, as vqa_result.json is") from None
     column = f"t2i_{category}[official]"
     for place, (number, answer) in enumerate(pairs, 1):

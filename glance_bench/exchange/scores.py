@@ -17,6 +17,7 @@ from glance_bench.exchange.parse import Finder, Found, parse
 from glance_bench.exchange.record import add_metric
 from glance_bench.sealed import find_sealed, parquet_bytes, seal, sha256_file
 from glance_bench.store import content_key, read_unit
+from glance_bench.terminal import printable
 
 if TYPE_CHECKING:
     from glance_bench.metrics.base import Row
@@ -44,7 +45,9 @@ class Coverage:
         short = "" if self.scored == self.images else f"; without a score: {', '.join(self.missing)}"
         more = self.images - self.scored - len(self.missing)
         rest = f" and {more} more" if more > 0 else ""
-        return f"{self.metric} for {self.sampler}: {self.scored} of {self.images} images{short}{rest}"
+        return printable(
+            f"{self.metric} for {self.sampler}: {self.scored} of {self.images} images{short}{rest}"
+        )
 
 
 def import_scores(
@@ -95,7 +98,7 @@ def import_scores(
             source = dict(zip(("model", "sampler", "prompt_set"), chosen, strict=True))
             counts = {"scored": coverage.scored, "images": coverage.images, "extra": len(found.extra)}
             add_metric(run, entry, {**source, **counts, "files": read, "export": document["digest"]})
-    return covered, found.extra
+    return covered, list(map(printable, found.extra))
 
 
 def _manifest(
@@ -192,6 +195,11 @@ def _store(run: Run, name: str, chosen: tuple[str, str, str], rows: dict[tuple[s
         seal(folder, key, "parquet", data)
 
 
+def _storable(text: str) -> str:
+    """Without unpaired surrogates, which JSON can spell and Parquet cannot hold."""
+    return text.encode(errors="replace").decode()
+
+
 def _mean(rows: Sequence[Row]) -> Row:
     """One row for images that are equal to the bit: numbers averaged over those scored, the first of each note."""
     values: dict[str, list[float | str]] = {}
@@ -199,7 +207,7 @@ def _mean(rows: Sequence[Row]) -> Row:
         for name, value in row.items():
             values.setdefault(name, []).append(value)
     return {
-        name: found[0] if isinstance(found[0], str) else sum(map(float, found)) / len(found)
+        name: _storable(found[0]) if isinstance(found[0], str) else sum(map(float, found)) / len(found)
         for name, found in values.items()
     }
 
