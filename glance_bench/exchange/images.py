@@ -39,9 +39,10 @@ LISTED = 20
 
 @dataclass(frozen=True)
 class ImportedImages:
-    """What an import brought in. ``missing`` names the first images of the board that the folder lacks,
+    """What an import brought in.
 
-    ``unmatched`` its first pictures that fit no prompt, ``converted`` how many files were not stored as they were.
+    ``missing`` names the first images of the board that the folder lacks, ``unmatched`` its first pictures that fit
+    no prompt; ``converted`` is how many files were not stored as they were.
     """
 
     sampler: str

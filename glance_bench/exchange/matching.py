@@ -29,9 +29,10 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Matched:
-    """``files`` maps a path below the folder to (prompt id, index); index None leaves it to the size whether the
+    """Which picture is what.
 
-    file is one image or a 2x2 grid. ``by`` names the list or the layout; ``unmatched`` are the other pictures.
+    ``files`` maps a path below the folder to (prompt id, index); index None leaves it to the size whether the file
+    is one image or a 2x2 grid. ``by`` names the list or the layout; ``unmatched`` are the other pictures.
     """
 
     by: str
