@@ -15,6 +15,7 @@ import typer
 from typer.main import get_command
 
 from .commands.data import prefetch
+from .commands.exchange import export, import_images, import_scores
 from .commands.looking import analyze, list_, schema, trajectory, verify
 from .commands.running import plan, run
 from .commands.shared import INCOMPLETE
@@ -28,8 +29,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, plan, prefetch, trajectory, list_, schema, verify, analyze):
-    app.command(command.__name__.strip("_"))(command)
+for command in (
+    *(run, plan, prefetch, trajectory, list_, schema, verify, analyze),
+    *(export, import_scores, import_images),
+):
+    app.command(command.__name__.strip("_").replace("_", "-"))(command)
 
 training = typer.Typer(help="Train the adapters of a sampler.", no_args_is_help=True)
 training.command("glance")(train_glance)

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glance_bench.cells import add_cells, columns_of, recipe_id, refuse_unscored
+from glance_bench.exchange.official import official_metric, with_official
 from glance_bench.metrics.base import UnitMetric
 from glance_bench.sealed import digest_of
 
@@ -105,9 +106,12 @@ def load_metrics(run: Run) -> list[Metric]:
     """The metrics that the manifest names, and ``health``, which every run has."""
     from glance_bench.metrics.choose import make_metric
 
-    names = [entry["name"] for entry in run.manifest["metrics"]]
     reference = run.suite().get("reference")
-    return [make_metric(name, reference) for name in dict.fromkeys([*names, "health"])]
+    metrics: dict[str, Metric] = {}
+    for entry in [*run.manifest["metrics"], {"name": "health"}]:
+        name = entry["name"]
+        metrics[name] = official_metric(name) if "imported" in entry else make_metric(name, reference)
+    return list(metrics.values())
 
 
 def scored_records(run: Run) -> pd.DataFrame:
@@ -117,7 +121,9 @@ def scored_records(run: Run) -> pd.DataFrame:
     """
     records = run.records()
     for entry in run.manifest["metrics"]:
-        if entry["kind"] == "sample":
+        if "imported" in entry:
+            records = with_official(run, entry, records)
+        elif entry["kind"] == "sample":
             scores = run.scores(entry["name"]).assign(_scored=True)
             records = records.merge(scores, how="left", on=["image_sha256", "prompt_id"], validate="m:1")
             refuse_unscored(entry["name"], int(records.pop("_scored").isna().sum()))
@@ -151,6 +157,7 @@ def _board(
                 "units": [unit.folder for unit in units if unit.sampler == name],
                 "nfe": {"nominal": facts[name]["nfe"], "counted": float(own["evaluations"].mean())},
                 "speedup_nominal": facts[name]["speedup"],
+                **({"stated": facts[name]["stated"]} if facts[name].get("stated") else {}),
                 "cells": cells[name],
             }
             for name, own in groups.items()

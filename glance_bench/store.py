@@ -7,6 +7,8 @@
     timing/<model>/<sampler>-<hash12>.<seal>.parquet
     embeddings/<checkpoint hash12>/<text hash>.<seal>.safetensors
     suite.json  prompts.json  env.json  manifest.json  results.json  report/index.html
+    imports.json   images and scores made elsewhere
+    exports/   manifests of exports, for scores that come back
     analysis/   what `glance-bench analyze` found; nothing else is made from it
     quarantine/   damaged and foreign files, moved here with the reason in log.jsonl
 
@@ -21,7 +23,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -100,7 +102,7 @@ def read_unit(folder: Path) -> dict[str, Any]:
 
 
 def content_key(unit: Mapping[str, Any]) -> str:
-    """What the scores of a unit depend on: its images and their prompts, as 16 hex digits."""
+    """What a unit shows: its images and their prompts' texts, as 16 hex digits. See also ``Run.score_key``."""
     return digest_of([[i["sha256"], i["prompt_id"], i["text_sha256"]] for i in unit["images"]])[:16]
 
 
@@ -166,8 +168,10 @@ class Run:
 
         NaN means that the metric does not apply to that image. One row for each (image, prompt).
         """
-        parts = find_sealed(self.folder / self._metric_folder(metric), "parquet")
-        frames = [self._frame(parts[key]) for key in self._content_keys() if key in parts]
+        entry = self._metric(metric)
+        parts = find_sealed(self.folder / entry["folder"], "parquet")
+        keys = self._keys(content_key if "imported" in entry else self.score_key)
+        frames = [self._frame(parts[key]) for key in keys if key in parts]
         frame = self._concatenate(frames, ["image_sha256", "prompt_id"])
         return frame.drop_duplicates(["image_sha256", "prompt_id"], ignore_index=True)
 
@@ -175,9 +179,9 @@ class Run:
         """A corpus metric's features: the images' sha256 and float32[N, D], one row an image."""
         import numpy as np
 
-        parts = find_sealed(self.folder / self._metric_folder(metric), "npz")
+        parts = find_sealed(self.folder / self._metric(metric)["folder"], "npz")
         rows: dict[str, np.ndarray[Any, Any]] = {}
-        for key in self._content_keys():
+        for key in self._keys(self.score_key):
             if key in parts:
                 with np.load(io.BytesIO(read_sealed(parts[key])), allow_pickle=False) as arrays:
                     rows.update(zip(arrays["image_sha256"].tolist(), arrays["features"], strict=True))
@@ -198,15 +202,31 @@ class Run:
         frame = self._concatenate(frames, [*keys, "hardware", "batch_size", "seconds", "evaluations"])
         return frame.drop_duplicates(keys, ignore_index=True)
 
-    def _metric_folder(self, metric: str) -> str:
+    def score_key(self, unit: Mapping[str, Any]) -> str:
+        """What the scores of a unit depend on, as 16 hex digits: what it shows, and what its prompts ask for.
+
+        Questions that a prompt is judged by may come later than its images; then these are scored again.
+        """
+        asked = [self._asked.get(image["prompt_id"]) for image in unit["images"]]
+        return digest_of([content_key(unit), asked])[:16] if any(asked) else content_key(unit)
+
+    @cached_property
+    def _asked(self) -> dict[str, str]:
+        """By prompt id, a digest of wanted text and meta, for prompts that have any."""
+        held: dict[str, list[Any]] = {}
+        for prompt in self.prompts():
+            if prompt.wanted_text or prompt.meta:
+                held.setdefault(prompt.id, []).append([list(prompt.wanted_text), dict(prompt.meta)])
+        return {identity: digest_of(asked) for identity, asked in held.items()}
+
+    def _metric(self, metric: str) -> dict[str, Any]:
         for entry in self.manifest["metrics"]:
             if entry["name"] == metric:
-                return str(entry["folder"])
+                return dict(entry)
         raise GlanceBenchError(f"{self.folder} has no metric {metric!r}")
 
-    def _content_keys(self) -> list[str]:
-        keys = (content_key(read_unit(self.folder / unit.folder)) for unit in self.units())
-        return list(dict.fromkeys(keys))
+    def _keys(self, key: Callable[[Mapping[str, Any]], str]) -> list[str]:
+        return list(dict.fromkeys(key(read_unit(self.folder / unit.folder)) for unit in self.units()))
 
     def _frame(self, path: Path) -> pd.DataFrame:
         import pandas as pd
@@ -356,5 +376,5 @@ class Run:
         path = self.folder / name
         if not (path.is_file() and path.read_bytes() == json_bytes(value)):
             write_json(path, value)
-        if name == "manifest.json":
-            self.__dict__.pop("manifest", None)
+        for held in {"manifest.json": ["manifest"], "prompts.json": ["_asked"]}.get(name, ()):
+            self.__dict__.pop(held, None)

@@ -15,7 +15,7 @@ from glance_bench.metrics.ocr import Ocr
 from glance_bench.metrics.truth import Truth
 from glance_bench.prompts import Prompt
 from glance_bench.sealed import parquet_bytes, seal
-from glance_bench.store import Run, UnitInfo, content_key, read_unit
+from glance_bench.store import Run, UnitInfo, read_unit
 from glance_bench.testbed.scenes import KINDS, caption, sample_scene
 from glance_bench.testbed.world import render
 
@@ -218,7 +218,7 @@ def _score(run: Run, unit: UnitInfo, prompts: Sequence[Prompt], metric: object, 
     if metric.kind in FROM_FEATURES:
         buffer = io.BytesIO()
         np.savez(buffer, image_sha256=np.array(shas), features=metric.features(pictures))
-        seal(run.folder / folder, content_key(document), "npz", buffer.getvalue())
+        seal(run.folder / folder, run.score_key(document), "npz", buffer.getvalue())
         return
     columns = {"image_sha256": "string", "prompt_id": "string"}
     columns |= {column.name: "float64" for column in metric.columns} | dict.fromkeys(metric.notes, "string")
@@ -226,4 +226,4 @@ def _score(run: Run, unit: UnitInfo, prompts: Sequence[Prompt], metric: object, 
         {"image_sha256": sha, "prompt_id": prompt.id, **row}
         for sha, prompt, row in zip(shas, prompts, metric.score(pictures, prompts), strict=True)
     ]
-    seal(run.folder / folder, content_key(document), "parquet", parquet_bytes(rows, columns))
+    seal(run.folder / folder, run.score_key(document), "parquet", parquet_bytes(rows, columns))

@@ -102,3 +102,29 @@ def test_references_are_found_or_asked_for(tmp_path: Path, monkeypatch: pytest.M
         make_metric("apart", "data:coco/val")
     (tmp_path / "coco/val").mkdir(parents=True)
     assert make_metric("apart", "data:coco/val").source == tmp_path / "coco/val"
+
+
+def test_what_a_prompt_is_judged_by_may_come_after_its_images(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fakes: None,  # noqa: F811
+) -> None:
+    from glance_bench.prompts import Prompt, PromptSet
+    from glance_bench.registry import PROMPT_SETS
+
+    from . import fake_family
+
+    def loader(meta: dict) -> object:
+        prompts = (Prompt("a", "a picture of one", "", (), meta), Prompt("b", "a picture of two", ""))
+        return lambda limit: PromptSet("asked", "r1", prompts)
+
+    uses = {"prompts": [{"set": "asked"}], "metrics": ["contrast"], "samplers": ["uniform-8"]}
+    monkeypatch.setitem(PROMPT_SETS._targets, "asked", loader({}))
+    run = make(tmp_path, **uses)
+    plain = run.scores("contrast")
+    made, scored = len(fake_family.FakeFamily.calls), set((run.folder / "scores").rglob("*.parquet"))
+    monkeypatch.setitem(PROMPT_SETS._targets, "asked", loader({"questions": [{"id": 1}]}))
+    again = make(tmp_path, **uses)
+    assert len(fake_family.FakeFamily.calls) == made, "no image is made again"
+    assert len(set((run.folder / "scores").rglob("*.parquet")) - scored) == 1
+    assert again.scores("contrast").equals(plain)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..sealed import find_sealed
-from ..store import Run, content_key, read_unit
+from ..store import Run, read_unit
 from ..terminal import printable
 from .estimate import cost_of
 from .plan import Plan, Work
@@ -108,4 +108,4 @@ def _is_done(run: Run, work: Work) -> bool:
 
 def _scored(run: Run, folder: str, suffix: str, done: list[Work]) -> int:
     parts = find_sealed(run.folder / folder, suffix)
-    return sum(content_key(read_unit(run.folder / work.info.folder)) in parts for work in done)
+    return sum(run.score_key(read_unit(run.folder / work.info.folder)) in parts for work in done)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..exchange.pending import imported_works
+from ..exchange.record import merged
 from ..machine import environment
 from ..sealed import digest_of, find_sealed, sha256_file
 from ..store import Run, read_unit
@@ -49,7 +51,7 @@ def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
         if missing:
             train_missing(missing, suite, progress)
             plan = make_plan(suite)  # now the keys hash what was trained
-        for name, value in documents(plan).items():
+        for name, value in _with_imports(run, documents(plan), progress).items():
             run.write(name, value)
         todo = survey(run, plan, progress)
         if not todo.done:
@@ -86,6 +88,16 @@ def documents(plan: Plan) -> dict[str, dict[str, Any]]:
     }
 
 
+def _with_imports(
+    run: Run, planned: dict[str, dict[str, Any]], progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """The planned documents with what was imported into the run; says what no longer fits."""
+    manifest, left_out = merged(run, planned["manifest.json"], planned["prompts.json"])
+    for note in left_out:
+        progress.warn(note)
+    return {**planned, "manifest.json": manifest}
+
+
 def survey(run: Run, plan: Plan, progress: Progress) -> Survey:
     """Look at everything the plan needs; name and quarantine what is damaged. No torch."""
     from ..timing import pending_timing
@@ -93,8 +105,8 @@ def survey(run: Run, plan: Plan, progress: Progress) -> Survey:
     missing = [work for work in plan.works if not _is_whole(run, work, False, progress)]
     absent = {work.info.folder for work in missing}
     made = [work for work in plan.works if work.info.folder not in absent]
-    scores = pending_scores(run, plan, made, progress)
-    unread = {work.info.folder: work for _, works in scores for work in works}
+    scores = pending_scores(run, plan, [*made, *imported_works(run)], progress)
+    unread = {work.info.folder: work for _, works in scores for work in works if isinstance(work, Work)}
     missing += [work for work in unread.values() if not _is_whole(run, work, True, progress)]
     return Survey(missing, scores, pending_timing(run, plan, progress))
 

@@ -9,25 +9,27 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..exchange.pending import ImportedWork
 from ..metrics.base import FROM_FEATURES
 from ..sealed import Damaged, find_sealed, parquet_bytes, read_sealed, seal, sha256_bytes
-from ..store import Run, content_key, read_unit
+from ..store import Run, read_unit
 from ..terminal import Progress
 from .plan import Plan, PlannedMetric, Work
 from .trace import trace
 
 __all__ = ["Pending", "pending_scores", "score"]
 
-Pending = list[tuple[PlannedMetric, list[Work]]]
+Scorable = Work | ImportedWork
+Pending = list[tuple[PlannedMetric, list[Scorable]]]
 
 
-def pending_scores(run: Run, plan: Plan, works: Iterable[Work], progress: Progress) -> Pending:
+def pending_scores(run: Run, plan: Plan, works: Iterable[Scorable], progress: Progress) -> Pending:
     """For every metric, those of ``works`` (which must be made) whose scores are missing.
 
     Score files that are damaged are named, quarantined and counted as missing. Metrics with the same features
     share them.
     """
-    keys = {content_key(read_unit(run.folder / work.info.folder)): work for work in works}
+    keys = {run.score_key(read_unit(run.folder / work.info.folder)): work for work in works}
     found: Pending = []
     seen: set[str] = set()
     for metric in plan.metrics:
@@ -68,8 +70,8 @@ def score(run: Run, pending: Pending, progress: Progress) -> None:
                 metric.metric.reference(run.folder / metric.folder)
 
 
-def read_images(run: Run, work: Work) -> tuple[str, list[str], np.ndarray[Any, Any]]:
-    """A unit's content key, its images' sha256, and the images, uint8[N, H, W, 3].
+def read_images(run: Run, work: Scorable) -> tuple[str, list[str], np.ndarray[Any, Any]]:
+    """A unit's score key, its images' sha256, and the images, uint8[N, H, W, 3].
 
     Raises Damaged for an image that is not the one recorded.
     """
@@ -82,7 +84,7 @@ def read_images(run: Run, work: Work) -> tuple[str, list[str], np.ndarray[Any, A
             raise Damaged(place / image["file"], "was altered while the run was going on; run again")
         with Image.open(io.BytesIO(data)) as opened:
             pictures.append(np.asarray(opened.convert("RGB")))
-    return content_key(document), [image["sha256"] for image in document["images"]], np.stack(pictures)
+    return run.score_key(document), [image["sha256"] for image in document["images"]], np.stack(pictures)
 
 
 def _scores(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glance_bench.report.text import interval, latencies, number, times, visible
+from glance_bench.report.text import evaluations, interval, latencies, number, times, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -81,7 +81,7 @@ def _board(results: Mapping[str, Any], board: Mapping[str, Any], spread: bool) -
     counts += ["", ""] if timed else []
     rows = [header, counts]
     for row in board["samplers"]:
-        cells = [visible(row["sampler"]), f"{row['nfe']['counted']:g}"]
+        cells = [visible(row["sampler"]), evaluations(row)]
         for column in columns:
             cell = row["cells"].get(column["name"])
             if cell is None:
@@ -96,7 +96,9 @@ def _board(results: Mapping[str, Any], board: Mapping[str, Any], spread: bool) -
         if timed:
             measured = timing.get((board["model"], row["sampler"]))
             total = measured["components"].get("total") if measured else None
-            cells.append(number(total["median"] if total else None, 2))
+            stated = row.get("stated", {}).get("seconds")
+            said = f"{number(stated['median'], 2)} stated" if stated else number(None)
+            cells.append(number(total["median"], 2) if total else said)
             cells.append(times(measured["speedup"] if measured else None))
         rows.append(cells)
     label = "TESTBED, " if board["testbed"] else ""

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from glance_bench.report.gallery import gallery
 from glance_bench.report.plot import mark, quality_plot, whisker
-from glance_bench.report.text import interval, latencies, number, times, visible
+from glance_bench.report.text import evaluations, interval, latencies, number, times, visible
 from glance_bench.sealed import write_atomic
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def render(run: Run, results: Mapping[str, Any], out: Path) -> Path:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(number=number, interval=interval, times=times, visible=visible)
+    environment.filters.update(
+        evaluations=evaluations, number=number, interval=interval, times=times, visible=visible
+    )
     images = gallery(run, results, out)
     page = environment.get_template("index.html").render(
         policy=_policy(style, script),

@@ -64,7 +64,13 @@ def quality_plot(board: Mapping[str, Any], column: Mapping[str, Any]) -> Markup:
     numbers in the table, so the drawing is described in a sentence for those who cannot see it.
     """
     name = column["name"]
-    points = [(i, row, row["cells"][name]) for i, row in enumerate(board["samplers"]) if name in row["cells"]]
+    points = [
+        (i, row, row["cells"][name])
+        for i, row in enumerate(board["samplers"])
+        if name in row["cells"] and row["nfe"]["counted"] is not None  # unknown for some imported images
+    ]
+    if not points:
+        return Markup("")
     ends = [cell[key] for *_, cell in points for key in ("low", "value", "high") if cell[key] is not None]
     least, most = _padded(min(ends), max(ends))
     costs = sorted({row["nfe"]["counted"] for _, row, _ in points})

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["interval", "latencies", "markdown_table", "number", "times", "visible"]
+__all__ = ["evaluations", "interval", "latencies", "markdown_table", "number", "times", "visible"]
 
 NONE = "\u2013"
 _BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -29,6 +29,14 @@ def interval(cell: Mapping[str, Any], decimals: int = 3) -> str:
     if decimals > 2 and (largest >= 0.1 or largest == 0):
         decimals -= 1
     return f"{number(cell['low'], decimals)}{NONE}{number(cell['high'], decimals)}"
+
+
+def evaluations(row: Mapping[str, Any]) -> str:
+    """A sampler's evaluations an image: counted, or stated for imported images; a dash for neither."""
+    counted = row["nfe"]["counted"]
+    if counted is None:
+        return NONE
+    return f"{counted:g}" + (" stated" if "nfe" in row.get("stated", {}) else "")
 
 
 def times(value: float | None) -> str:
