@@ -20,12 +20,12 @@ from typing import Any
 
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.metrics.base import Row
+from glance_bench.metrics.text_match import has_chinese, matched, official_text
 from glance_bench.sealed import sha256_file
 
 __all__ = ["Finder", "Found", "parse"]
 
 Cell = tuple[str, int]
-NOT_TEXT = re.compile("[^\u4e00-\u9fa5a-zA-Z0-9\\sàâäéèêëîïôöùûüçÀÂÄÉÈÊËÎÏÔÖÙÛÜÇ]")
 JUDGES = {  # the folder that T2I-CompBench's scorer of each category writes vqa_result.json to
     **dict.fromkeys(("color", "shape", "texture"), "annotation_blip"),
     **dict.fromkeys(("spatial", "3d_spatial"), "annotation_obj_detection"),
@@ -271,7 +271,7 @@ def _oneig_text(cell: str, wanted: tuple[str, ...], chinese: bool, where: str) -
         f"oneig_text_wac{tag}": _number(share, where, 0, 1, "WAC"),
     }
     if wanted:
-        values[f"oneig_text_words{tag}"] = str(_words(" ".join(wanted), chinese, lower=False).total())
+        values[f"oneig_text_words{tag}"] = str(len(_words(" ".join(wanted), chinese)))
     return values
 
 
@@ -281,27 +281,25 @@ def _longtext(file: Path, find: Finder, found: Found) -> None:
         if not isinstance(row["ocr_gt"], list) or not isinstance(row["ocr_results"], str):
             raise _misfit(where, "ocr_gt to be a list of strings and ocr_results a string")
         truth = " ".join(map(str, row["ocr_gt"]))
-        chinese = bool(re.search("[\u4e00-\u9fa5]", truth))
-        wanted, read = (_words(text, chinese, lower=True) for text in (truth, row["ocr_results"]))
+        chinese = has_chinese(truth)
+        wanted, read = (_words(text.lower(), chinese) for text in (truth, row["ocr_results"]))
         if not wanted:
             raise _misfit(where, "text in ocr_gt")
-        matched = (wanted & read).total()
+        agree = matched(wanted, read)
         tag = "[official-zh]" if chinese else "[official]"
         values: Row = {
-            f"longtext_image{tag}": matched / wanted.total(),
-            f"longtext_counts{tag}": f"{matched}/{wanted.total()}",
+            f"longtext_image{tag}": agree / len(wanted),
+            f"longtext_counts{tag}": f"{agree}/{len(wanted)}",
             f"longtext_read{tag}": row["ocr_results"],
         }
         path = str(row["image"])
         found.add(f"longtext{tag}", find.by_path(path), values, where, path)
 
 
-def _words(text: str, chinese: bool, *, lower: bool) -> Counter[str]:
-    """The words (EN) or characters (ZH) that OneIG and LongText compare: punctuation is deleted, not split at."""
-    kept = NOT_TEXT.sub("", text)
-    if chinese:
-        return Counter(re.sub(r"\s", "", kept))
-    return Counter((kept.lower() if lower else kept).split())
+def _words(text: str, chinese: bool) -> list[str]:
+    """The words (EN) or characters (ZH) that OneIG and LongText compare."""
+    kept = official_text(text, chinese)
+    return list(kept) if chinese else kept.split()
 
 
 def _hpsv2(file: Path, find: Finder, found: Found) -> None:

@@ -15,6 +15,7 @@ from glance_bench.exchange.layouts import FORMATS
 from glance_bench.exchange.official import official_metric
 from glance_bench.exchange.parse import Finder, Found, parse
 from glance_bench.exchange.record import add_metric
+from glance_bench.metrics.text_match import storable
 from glance_bench.sealed import find_sealed, parquet_bytes, seal, sha256_file
 from glance_bench.store import content_key, read_unit
 from glance_bench.terminal import printable
@@ -195,11 +196,6 @@ def _store(run: Run, name: str, chosen: tuple[str, str, str], rows: dict[tuple[s
         seal(folder, key, "parquet", data)
 
 
-def _storable(text: str) -> str:
-    """Without unpaired surrogates, which JSON can spell and Parquet cannot hold."""
-    return text.encode(errors="replace").decode()
-
-
 def _mean(rows: Sequence[Row]) -> Row:
     """One row for images that are equal to the bit: numbers averaged over those scored, the first of each note."""
     values: dict[str, list[float | str]] = {}
@@ -207,7 +203,7 @@ def _mean(rows: Sequence[Row]) -> Row:
         for name, value in row.items():
             values.setdefault(name, []).append(value)
     return {
-        name: _storable(found[0]) if isinstance(found[0], str) else sum(map(float, found)) / len(found)
+        name: storable(found[0]) if isinstance(found[0], str) else sum(map(float, found)) / len(found)
         for name, found in values.items()
     }
 
