@@ -282,7 +282,9 @@ def _longtext(file: Path, find: Finder, found: Found) -> None:
             raise _misfit(where, "ocr_gt to be a list of strings and ocr_results a string")
         truth = " ".join(map(str, row["ocr_gt"]))
         chinese = has_chinese(truth)
-        wanted, read = (_words(text.lower(), chinese) for text in (truth, row["ocr_results"]))
+        wanted, read = (
+            _words(text if chinese else text.lower(), chinese) for text in (truth, row["ocr_results"])
+        )
         if not wanted:
             raise _misfit(where, "text in ocr_gt")
         agree = matched(wanted, read)
