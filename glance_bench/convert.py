@@ -216,7 +216,7 @@ def _numpy_globals() -> dict[tuple[str, str], Any]:
     for core in ("numpy.core", "numpy._core"):
         known[f"{core}.multiarray", "_reconstruct"] = multiarray._reconstruct
         known[f"{core}.multiarray", "scalar"] = multiarray.scalar
-        known[f"{core}.numeric", "_frombuffer"] = numeric._frombuffer
+        known[f"{core}.numeric", "_frombuffer"] = vars(numeric)["_frombuffer"]
     for kind in (np.bool_, np.uint8, np.int32, np.int64, np.float16, np.float32, np.float64):
         known["numpy.dtypes", type(np.dtype(kind)).__name__] = type(np.dtype(kind))
     return known

@@ -42,7 +42,40 @@ class Weights:
     converted: str | None = None
 
 
-WEIGHTS: dict[str, Weights] = {}
+WEIGHTS: dict[str, Weights] = {
+    entry.name: entry
+    for entry in (
+        Weights(
+            "clip-vit-l-14-336",
+            "1.7 GB",
+            "MIT",
+            repo="timm/vit_large_patch14_clip_336.openai",
+            files=("open_clip_model.safetensors",),
+        ),
+        Weights(
+            "hpsv2.1",
+            "3.9 GB",
+            "Apache-2.0",
+            repo="xswu/HPSv2",
+            files=("HPS_v2.1_compressed.pt",),
+            converted="HPS_v2.1_compressed.safetensors",
+        ),
+        Weights(
+            "torchvision-alexnet",
+            "233 MB",
+            "BSD-3-Clause",
+            url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            converted="alexnet-owt-7be5be79.safetensors",
+        ),
+        Weights(
+            "torchvision-vgg16",
+            "528 MB",
+            "BSD-3-Clause",
+            url="https://download.pytorch.org/models/vgg16-397923af.pth",
+            converted="vgg16-397923af.safetensors",
+        ),
+    )
+}
 
 
 def weights_folder(name: str) -> Path:
