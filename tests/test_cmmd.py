@@ -227,7 +227,7 @@ def test_the_reference_is_read_once(
     assert np.array_equal(first.features, second.features)
     assert np.allclose(first.features, metric.features(images), atol=1e-6)
     source.write_bytes(b"other images")
-    metric.reference(tmp_path / "cache")
+    Cmmd(model).against(source).reference(tmp_path / "cache")
     assert len(asked) == 2, "another content is another reference"
 
 

@@ -91,6 +91,7 @@ class Cmmd:
         """See ``ReferencedMetric.against``."""
         made = copy.copy(self)
         made._source, made.against_board = source, source is None
+        made.__dict__.pop("_compared", None)
         return made
 
     @property
@@ -100,10 +101,15 @@ class Cmmd:
     @property
     def recipe(self) -> str:
         """Raises UsageError when the source that was named is not there."""
-        against = "the board's reference" if self.against_board else "no reference"
+        return (
+            f"{self.name}: {self.extractor}; Gaussian sigma 10, V-statistic, x1000; against {self._compared}"
+        )
+
+    @cached_property
+    def _compared(self) -> str:
         if self._source is not None:
-            against = f"{self._source.name} {_digest(self._source)}"
-        return f"{self.name}: {self.extractor}; Gaussian sigma 10, V-statistic, x1000; against {against}"
+            return f"{self._source.name} {_digest(self._source)}"
+        return "the board's reference" if self.against_board else "no reference"
 
     def features(self, images: Images) -> Features:
         """See ``CorpusMetric.features``; unit length."""
