@@ -124,15 +124,17 @@ def backbone() -> Any:
     return torchvision.models.alexnet(weights=None).eval()
 
 
-@pytest.fixture
-def metric(backbone: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lpips:
+@pytest.fixture(scope="module")
+def metric(backbone: Any, tmp_path_factory: pytest.TempPathFactory) -> Lpips:
     """From torchvision's pickle, through the conversion, as registered. The fully connected layers are left out."""
-    monkeypatch.setenv("GLANCE_BENCH_CACHE", str(tmp_path / "cache"))
-    original = tmp_path / "alexnet-owt-7be5be79.pth"
+    folder = tmp_path_factory.mktemp("alexnet")
+    original = folder / "alexnet-owt-7be5be79.pth"
     state = {name: tensor for name, tensor in backbone.state_dict().items() if name.startswith("features.")}
     torch.save(state, original, _use_new_zipfile_serialization=False)  # as torchvision published it
-    convert("torchvision-alexnet", original, sha256=hashlib.sha256(original.read_bytes()).hexdigest())
-    return lpips.alex()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLANCE_BENCH_CACHE", str(folder / "cache"))
+        convert("torchvision-alexnet", original, sha256=hashlib.sha256(original.read_bytes()).hexdigest())
+        return lpips.alex()
 
 
 def test_lpips_layer_by_layer(metric: Lpips, backbone: Any, images: np.ndarray) -> None:

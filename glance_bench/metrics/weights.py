@@ -42,6 +42,8 @@ class Weights:
     converted: str | None = None
 
 
+_ONEIG = "https://raw.githubusercontent.com/OneIG-Bench/OneIG-Benchmark/41b49831e79e6dde5323618c164da1c4cf0f699d/scripts"
+
 WEIGHTS: dict[str, Weights] = {
     entry.name: entry
     for entry in (
@@ -74,6 +76,45 @@ WEIGHTS: dict[str, Weights] = {
             url="https://download.pytorch.org/models/vgg16-397923af.pth",
             converted="vgg16-397923af.safetensors",
         ),
+        Weights(
+            "csd-vit-l",
+            "1.2 GB or more",
+            "MIT",
+            repo="tomg-group-umd/CSD-ViT-L",
+            files=("pytorch_model.bin",),
+            converted="csd-vit-l.safetensors",
+        ),
+        Weights(
+            "oneig-style-encoder",
+            "1.2 GB or more",
+            "as its model card says",
+            repo="xingpng/OneIG-StyleEncoder",
+            files=("config.json", "*.safetensors"),
+        ),
+        Weights(
+            "oneig-style-csd-references",
+            "a few MB",
+            "none stated",
+            url=f"{_ONEIG}/style/CSD_embed.pt",
+            converted="CSD_embed.npz",
+        ),
+        Weights(
+            "oneig-style-se-references",
+            "a few MB",
+            "none stated",
+            url=f"{_ONEIG}/style/SE_embed.pt",
+            converted="SE_embed.npz",
+        ),
+        Weights(
+            "llm2clip-openai-l-14-336",
+            "2.3 GB",
+            "Apache-2.0",
+            repo="microsoft/LLM2CLIP-Openai-L-14-336",
+            revision="92512331f393a003c3d98404677f991c188162c9",
+            files=("config.json", "*.safetensors"),
+        ),
+        # published nowhere: made once with the official code, as metrics/oneig_reasoning.py says, then converted
+        Weights("oneig-reasoning-answers", "1 MB", "yours", converted="answers.npz"),
     )
 }
 
