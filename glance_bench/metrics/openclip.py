@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,22 @@ CLIP_MEAN = (
     0.40821073,
 )  # of RGB in [0, 1], as OpenAI's CLIP and everything built on it
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class ImageEncoder(Protocol):
+    """Whatever turns images into embeddings that are compared by their cosine."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def image_recipe(self) -> str:
+        """The recipe of ``encode_images``."""
+        ...
+
+    def encode_images(self, images: Images) -> npt.NDArray[np.float32]:
+        """uint8[N >= 1, H, W, 3] to float32[N, D]."""
+        ...
 
 
 class OpenClip:

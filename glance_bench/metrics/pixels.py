@@ -12,7 +12,15 @@ from typing import Any
 
 from glance_bench.metrics.base import Images
 
-__all__ = ["CENTRE_CROP", "CROP_THEN_PIL", "PAD", "PAD_CLAMPED", "PIL_CENTRE_CROP", "Preparation"]
+__all__ = [
+    "CENTRE_CROP",
+    "CROP_THEN_PIL",
+    "PAD",
+    "PAD_CLAMPED",
+    "PIL_CENTRE_CROP",
+    "PIL_SQUASH",
+    "Preparation",
+]
 
 CHUNK = 8  # images resized at once: float32 copies of 1024 px images are 12 MB each
 
@@ -92,6 +100,16 @@ def _pil_centre_crop(images: Images, side: int) -> Any:
     return _floats(np.stack([np.asarray(transform(Image.fromarray(image))) for image in images]))
 
 
+def _pil_squash(images: Images, side: int) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    bicubic = Image.Resampling.BICUBIC
+    return _floats(
+        np.stack([np.asarray(Image.fromarray(image).resize((side, side), bicubic)) for image in images])
+    )
+
+
 CENTRE_CROP = Preparation(
     "shorter side resized on floats, bicubic with antialias, clamped, centre crop", _centre_crop
 )
@@ -105,3 +123,4 @@ PAD_CLAMPED = Preparation(
 )
 CROP_THEN_PIL = Preparation("largest centre square, then resized by PIL, bicubic, 8 bit", _crop_then_pil)
 PIL_CENTRE_CROP = Preparation("shorter side resized by PIL, bicubic, 8 bit, centre crop", _pil_centre_crop)
+PIL_SQUASH = Preparation("resized to a square by PIL whatever its shape, bicubic, 8 bit", _pil_squash)

@@ -77,6 +77,20 @@ WEIGHTS: dict[str, Weights] = {
             converted="vgg16-397923af.safetensors",
         ),
         Weights(
+            "dino-vit-b-16",
+            "343 MB",
+            "Apache-2.0",
+            url="https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
+            converted="dino_vitbase16_pretrain.safetensors",
+        ),
+        Weights(
+            "dreamsim-ensemble",
+            "1 GB or more",
+            "MIT",
+            url="https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/dreamsim_ensemble_checkpoint.zip",
+            converted="dreamsim_ensemble_checkpoint.safetensors",
+        ),
+        Weights(
             "csd-vit-l",
             "1.2 GB or more",
             "MIT",
