@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from glance_bench.errors import GlanceBenchError, MissingData
 from glance_bench.metrics import clip, hpsv2
 from glance_bench.metrics.base import SampleMetric
 from glance_bench.metrics.clip import ClipScore
-from glance_bench.metrics.openclip import CLIP_MEAN, CLIP_STD, PublishedClip
+from glance_bench.metrics.openclip import CLIP_MEAN, CLIP_STD, PublishedClip, _in_words
 from glance_bench.metrics.pixels import CENTRE_CROP, CROP_THEN_PIL, PAD, PAD_CLAMPED, PIL_CENTRE_CROP
 from glance_bench.metrics.weights import WEIGHTS, find_weights, weights_folder
 from glance_bench.prompts import Prompt
@@ -207,10 +208,23 @@ def test_windows_cover_every_length(weights: Path) -> None:
             assert inner == [tokens[start : start + 10] for start in starts]
 
 
-def test_a_prompt_of_100_000_characters_is_flagged(weights: Path, images: np.ndarray) -> None:
-    text = "ab " * 33_334
+@pytest.mark.parametrize("kind", ["words", "one word", "Chinese"])
+def test_a_prompt_of_100_000_characters_is_flagged(weights: Path, images: np.ndarray, kind: str) -> None:
+    letters = np.random.default_rng(0).integers(97, 123, 100_000)
+    text = {"words": "ab " * 33_334, "one word": "".join(map(chr, letters)), "Chinese": "\u4eba" * 100_000}[
+        kind
+    ]
+    began = time.monotonic()
     (row,) = ClipScore(PublishedClip("own", "tiny", weights, CENTRE_CROP)).score(images[:1], [prompt(text)])
     assert row["clip_truncated[own]"] == 1 and math.isfinite(float(row["clip[own]"]))
+    assert time.monotonic() - began < 60, "the tokenizer's time grew with the square of the word"
+
+
+def test_words_of_an_ordinary_length_are_left_alone() -> None:
+    text = "a " + 499 * "x" + " b\n" + 20 * (400 * "\u4eba" + "\u3002") + 499 * "!" + 600 * "7"
+    assert _in_words(text) == text
+    assert _in_words(1100 * "x" + "," + 499 * "-") == f"{500 * 'x'} {500 * 'x'} {100 * 'x'},{499 * '-'}"
+    assert _in_words(600 * "_") == f"{500 * '_'} {100 * '_'}"
 
 
 def test_scores_do_not_depend_on_the_batch(weights: Path) -> None:

@@ -47,10 +47,10 @@ def test_it_is_the_v_statistic_with_sigma_10() -> None:
     assert by_definition(x, y) > 0.1
     # two points at right angles: 1 + 1 - 2 exp(-2 / 200)
     a, b = np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32)
-    assert cmmd(a, CmmdReference(b)) == pytest.approx(2000 * (1 - np.exp(-0.01)), abs=1e-6)
+    assert cmmd(a, CmmdReference(b)) == pytest.approx(2000 * (1 - np.exp(-0.01)), rel=1e-6)
     # each image counts beside itself, so two images a right angle apart are not what they would be without: -19.9
     both = np.concatenate([a, b])
-    assert cmmd(both, CmmdReference(a)) == pytest.approx(500 * (1 - np.exp(-0.01)), abs=1e-6)
+    assert cmmd(both, CmmdReference(a)) == pytest.approx(500 * (1 - np.exp(-0.01)), rel=1e-6)
     assert cmmd(x, CmmdReference(x)) == pytest.approx(0, abs=1e-6)
 
 

@@ -40,13 +40,16 @@ FEW = 1000  # images, below which the bias is worth a note
 
 def mean_kernel(first: Features, second: Features) -> float:
     """The mean of k(a, b) - 1 over all pairs, float32[N, D] and float32[M, D]; O(N M) time, O(M) memory."""
-    a, b = (np.asarray(rows, dtype=np.float32) for rows in (first, second))
-    squares = np.square(b, dtype=np.float64).sum(axis=1)
+    a, b = (np.ascontiguousarray(rows, dtype=np.float32) for rows in (first, second))
+    own, other = (np.square(rows, dtype=np.float64).sum(axis=1).astype(np.float32) for rows in (a, b))
     total = 0.0
     for start in range(0, len(a), BLOCK):
-        rows = a[start : start + BLOCK]
-        apart = np.square(rows, dtype=np.float64).sum(axis=1)[:, None] + squares - 2 * (rows @ b.T)
-        total += float(np.expm1(apart / (-2 * SIGMA**2)).sum())
+        apart = a[start : start + BLOCK] @ b.T  # every step below is in place: the block is what takes memory
+        apart *= -2
+        apart += own[start : start + BLOCK, None]
+        apart += other
+        apart *= np.float32(-1 / (2 * SIGMA**2))
+        total += float(np.expm1(apart, out=apart).sum(dtype=np.float64))
     return total / (len(a) * len(b))
 
 

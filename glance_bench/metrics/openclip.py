@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 BATCH = 64
+WORD = 500  # characters
 CLIP_MEAN = (
     0.48145466,
     0.4578275,
@@ -91,8 +93,12 @@ class OpenClip:
         return np.concatenate(parts)
 
     def encode_texts(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """float32[N, D] text embeddings, not normalised, and bool[N]: the text was longer than the context."""
+        """float32[N, D] text embeddings, not normalised, and bool[N]: the text was longer than the context.
+
+        A word of more than WORD letters is read as several: the tokenizer's time grows with the square of it.
+        """
         _, _, tokenizer = self._loaded
+        texts = [_in_words(text) for text in texts]
         parts = [
             self._encode_tokens(tokenizer(list(texts[start : start + BATCH])))
             for start in range(0, len(texts), BATCH)
@@ -118,7 +124,7 @@ class OpenClip:
         room = tokenizer.context_length - 2
         counts = []
         for text in texts:
-            tokens = tokenizer.encode(text)
+            tokens = tokenizer.encode(_in_words(text))
             starts = [*range(0, max(len(tokens) - room, 0), room // 2), max(len(tokens) - room, 0)]
             windows = torch.zeros(len(starts), tokenizer.context_length, dtype=torch.long)
             for row, start in zip(windows, starts, strict=True):
@@ -242,6 +248,11 @@ def exact_inference() -> Iterator[None]:
 def unit_length(features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """float32[N, D] with rows of length 1; a row of zeros stays."""
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+def _in_words(text: str) -> str:
+    """``text`` with a space after every WORD letters, or signs, on end; most texts stay as they are."""
+    return re.sub(rf"([^\W\d_]{{{WORD}}}|(?:[^\w\s]|_){{{WORD}}})", r"\1 ", text)
 
 
 def _length(tokenizer: Any, text: str) -> int:
