@@ -109,7 +109,7 @@ def _read_torch(file: IO[bytes]) -> Any:
     import torch
 
     # training scripts store their arguments beside the weights: a Namespace holds values and does nothing
-    allowed: list[Any] = [(known, ".".join(where)) for where, known in _numpy_globals().items()]
+    allowed: list[Any] = [(known, ".".join(where)) for where, known in _KNOWN.items()]
     allowed.append(argparse.Namespace)
     try:
         with torch.serialization.safe_globals(allowed):
@@ -130,30 +130,53 @@ class _Plain(pickle.Unpickler):
     """Knows what a pickle of dictionaries, lists, numbers, strings and numpy arrays asks for."""
 
     def find_class(self, module: str, name: str) -> Any:
-        known: dict[tuple[str, str], Any] = _numpy_globals()
-        if (module, name) not in known:
+        if (module, name) not in _KNOWN:
             raise _Refused(f"it asks for {module}.{name}, which is no array and no container")
-        return known[module, name]
+        return _KNOWN[module, name]
 
 
-def _numpy_globals() -> dict[tuple[str, str], Any]:
-    """What numpy's arrays are rebuilt with, under the names of both generations of numpy."""
-    import numpy as np
-    from numpy._core import multiarray, numeric
+class _DType:
+    """Stands for numpy.dtype while a pickle is read: the name of a plain type, and its byte order."""
 
-    known: dict[tuple[str, str], Any] = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): _latin1,
-    }
-    for core in ("numpy.core", "numpy._core"):
-        known[f"{core}.multiarray", "_reconstruct"] = multiarray._reconstruct
-        known[f"{core}.multiarray", "scalar"] = multiarray.scalar
-        known[f"{core}.numeric", "_frombuffer"] = vars(numeric)["_frombuffer"]
-    for kind in (np.bool_, np.uint8, np.int32, np.int64, np.float16, np.float32, np.float64):
-        known["numpy.dtypes", type(np.dtype(kind)).__name__] = type(np.dtype(kind))
-    return known
+    def __init__(self, code: str, *_: Any) -> None:
+        if not re.fullmatch(r"[<>=|]?([biufc?]\d{0,2}|[SU]\d{1,9})", code):
+            raise _Refused(f"it holds arrays of type {code!r}, which are not numbers or text")
+        self.order, self.code = "", code
+
+    def __setstate__(self, state: Any) -> None:
+        _, order, subarray, names, fields, *_ = state
+        if order not in "<>=|" or any(part is not None for part in (subarray, names, fields)):
+            raise _Refused("it holds arrays of a compound type")
+        self.order = order
+
+    def of(self, data: bytes) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        return np.frombuffer(data, np.dtype(self.order + self.code))
+
+
+class _Array:
+    """Stands for numpy.ndarray. Made from bytes alone: numpy's own class, called by a pickle, takes addresses too."""
+
+    array: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        self.array = dtype.of(data).reshape(shape, order="F" if fortran else "C")
+
+
+def _empty_array(kind: type[_Array], *_: Any) -> _Array:
+    return kind()
+
+
+def _array_of(data: bytes, dtype: _DType, shape: tuple[int, ...], order: Any, *_: Any) -> _Array:
+    made = _Array()
+    made.array = dtype.of(data).reshape(shape, order=order)
+    return made
+
+
+def _number_of(dtype: _DType, data: bytes) -> Any:
+    return dtype.of(data)[0].item()
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -161,6 +184,18 @@ def _latin1(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise _Refused(f"it asks for bytes in {encoding}")
     return text.encode("latin1")
+
+
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _DType,
+    ("_codecs", "encode"): _latin1,
+}
+for _core in ("numpy.core", "numpy._core"):  # numpy 1 and numpy 2
+    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _empty_array
+    _KNOWN[f"{_core}.multiarray", "scalar"] = _number_of
+    _KNOWN[f"{_core}.numeric", "_frombuffer"] = _array_of
 
 
 class _Record:
@@ -234,16 +269,12 @@ def _read_script(file: IO[bytes]) -> Any:
 
 def _flatten(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arrays or tensors, and numbers and strings, by name. Raises _Refused for anything else."""
-    import numpy as np
-
     arrays: dict[str, Any] = {}
     scalars: dict[str, Any] = {}
     for name, leaf in _leaves(value, ""):
-        number = isinstance(leaf, np.generic)
-        found = arrays if hasattr(leaf, "dtype") and not number else scalars
         if name in arrays or name in scalars:
             raise _Refused(f"two of its entries are called {name!r}")
-        found[name] = leaf.item() if number else leaf
+        (arrays if hasattr(leaf, "dtype") else scalars)[name] = leaf
     if not arrays:
         raise _Refused("it holds no arrays")
     return arrays, scalars
@@ -252,6 +283,8 @@ def _flatten(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, argparse.Namespace):
         value = vars(value)
+    if isinstance(value, _Array):
+        value = value.array
     if isinstance(value, _Record):
         for key, inner in dict(value.attributes).items():
             yield from _leaves(inner, f"{name}.{key}" if name else str(key))
@@ -269,16 +302,13 @@ def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
         raise _Refused(f"{name or 'it'} is a {type(value).__name__}")
 
 
-def _as_array(name: str, value: Any) -> np.ndarray[Any, Any]:
+def _as_array(value: Any) -> np.ndarray[Any, Any]:
     import numpy as np
 
     if hasattr(value, "detach"):
         value = value.detach()
         value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
-    array = np.asarray(value)
-    if array.dtype.hasobject:
-        raise _Refused(f"{name} is an array of objects")
-    return array
+    return np.asarray(value)
 
 
 def _write_npz(made: Path, arrays: dict[str, Any], scalars: dict[str, Any]) -> None:
@@ -289,7 +319,7 @@ def _write_npz(made: Path, arrays: dict[str, Any], scalars: dict[str, Any]) -> N
     with zipfile.ZipFile(made, "w") as archive:
         for name, value in (arrays | kept).items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, _as_array(name, value), allow_pickle=False)
+                np.lib.format.write_array(member, _as_array(value), allow_pickle=False)
 
 
 def _write_safetensors(made: Path, arrays: dict[str, Any], scalars: dict[str, Any]) -> None:
@@ -298,7 +328,7 @@ def _write_safetensors(made: Path, arrays: dict[str, Any], scalars: dict[str, An
 
     tensors, seen = {}, set()
     for name, value in arrays.items():
-        tensor = value if isinstance(value, torch.Tensor) else torch.from_numpy(_as_array(name, value))
+        tensor = value if isinstance(value, torch.Tensor) else torch.from_numpy(value.copy())
         tensor = tensor.detach().contiguous()
         storage = tensor.untyped_storage().data_ptr()
         tensors[name] = tensor.clone() if storage in seen else tensor
