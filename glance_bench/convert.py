@@ -50,7 +50,7 @@ def convert(name: str, original: Path, *, sha256: str | None = None) -> Path:
     target = weights_folder(name) / entry.converted
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".tmp-convert-", dir=target.parent) as scratch:
-        made = Path(scratch) / target.name
+        made = Path(scratch).resolve() / target.name  # the child has another working folder
         _run_child(original, made)
         made.replace(target)
     return target

@@ -223,6 +223,14 @@ def test_whatever_is_no_array_is_refused(entry: Any, tmp_path: Path, payload: An
         convert(entry("odd.npz"), path, sha256=digest(path))
 
 
+def test_a_small_file_that_unfolds_into_gigabytes_is_refused(entry: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pt"
+    torch.save({"x": torch.zeros(1).expand(3 << 28)}, path)  # one number in the file, 3 GiB when written out
+    assert path.stat().st_size < 10_000
+    with pytest.raises(GlanceBenchError, match="memory"):
+        convert(entry("bomb.safetensors"), path, sha256=digest(path))
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"PK\x03\x04 cut off", b"\x80\x04", b"no pickle at all", b"(" * 100_000]
 )
@@ -285,7 +293,11 @@ def test_only_the_expected_file_is_opened(
             convert(entry("x.npz", sha256=wrong), path, sha256=given)
 
 
-def test_a_pinned_digest_is_enough(entry: Any, tmp_path: Path) -> None:
+def test_a_pinned_digest_is_enough(entry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(
+        "GLANCE_BENCH_CACHE", "cache"
+    )  # relative, which the child's own folder must not change
     path = tmp_path / "x.pkl"
     path.write_bytes(pickle.dumps({"x": np.ones(3)}))
     assert convert(entry("x.npz", sha256=digest(path)), path).is_file()
