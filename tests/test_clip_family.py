@@ -21,7 +21,7 @@ from torchvision.transforms import functional as tv
 
 from glance_bench.convert import convert
 from glance_bench.errors import GlanceBenchError, MissingData
-from glance_bench.metrics import clip, hpsv2
+from glance_bench.metrics import clip, hpsv2, openclip
 from glance_bench.metrics.base import SampleMetric
 from glance_bench.metrics.clip import ClipScore
 from glance_bench.metrics.openclip import CLIP_MEAN, CLIP_STD, PublishedClip, _in_words
@@ -223,7 +223,7 @@ def test_a_prompt_of_100_000_characters_is_flagged(weights: Path, images: np.nda
 def test_words_of_an_ordinary_length_are_left_alone() -> None:
     text = "a " + 499 * "x" + " b\n" + 20 * (400 * "\u4eba" + "\u3002") + "a" + 499 * "!" + 600 * "7"
     assert _in_words(text) == text
-    assert _in_words(1100 * "x" + "," + 499 * "-") == f"{500 * 'x'} {500 * 'x'} {100 * 'x'},{499 * '-'}"
+    assert _in_words(1100 * "x" + 499 * "-") == f"{500 * 'x'} {500 * 'x'} {100 * 'x'}{499 * '-'}"
     assert _in_words(600 * "_") == f"{500 * '_'} {100 * '_'}"
 
 
@@ -280,12 +280,17 @@ def test_architectures_exist_as_they_are_asked_for() -> None:
 def test_clip_score_finds_its_weights_in_the_hubs_cache(
     weights: Path, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clip, "find_weights", lambda name: {"clip-vit-l-14-336": weights.parent}[name])
+    monkeypatch.setattr(openclip, "find_weights", lambda name: {"clip-vit-l-14-336": weights.parent}[name])
     for factory, name in ((clip.vit_l_14_336, "clip"), (clip.vit_l_14_336_windowed, "clip_windowed")):
         metric = factory()
         assert metric.name == f"{name}[vit-l-14-336-quickgelu/openai]"
-        metric._model.architecture = "tiny-quickgelu"
+        model = metric._model
+        assert isinstance(model, PublishedClip) and model.architecture == "ViT-L-14-336-quickgelu"
+        model.architecture = "tiny-quickgelu"
         assert math.isfinite(float(metric.score(images[:1], [prompt("a cat")])[0][metric.name]))
+    monkeypatch.setattr(openclip, "find_weights", lambda name: tmp_path)  # a snapshot without the file
+    with pytest.raises(MissingData, match="glance-bench prefetch clip-vit-l-14-336"):
+        clip.vit_l_14_336()
 
 
 def test_hpsv2_from_the_pickle_to_the_score(

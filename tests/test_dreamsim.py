@@ -165,7 +165,7 @@ def test_distances_and_diversity(model: DreamSim, images: np.ndarray) -> None:
     spread = Diversity(model)
     assert isinstance(metric, PromptMetric) and isinstance(spread, PromptMetric)
     assert (metric.name, spread.name) == ("dreamsim[ensemble]", "diversity[dreamsim]")
-    assert metric.extractor == spread.extractor and "dreamsim ensemble" in metric.recipe
+    assert metric.extractor == spread.extractor and "dreamsim: ensemble" in metric.recipe
     a, b, c = (embedding(image) for image in images)
     features = metric.features(images)
     pair = metric.compare(features[:2], features[1:])

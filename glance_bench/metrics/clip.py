@@ -18,9 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from glance_bench.metrics.base import Column, Images, Row
-from glance_bench.metrics.openclip import OpenClip, PublishedClip, testbed_clip_model, unit_length
+from glance_bench.metrics.openclip import (
+    OpenClip,
+    PublishedClip,
+    openai_weights,
+    testbed_clip_model,
+    unit_length,
+)
 from glance_bench.metrics.pixels import CENTRE_CROP
-from glance_bench.metrics.weights import find_weights
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt
@@ -100,5 +105,6 @@ def vit_l_14_336_windowed() -> ClipScore:
 
 
 def _openai() -> PublishedClip:
-    file = find_weights("clip-vit-l-14-336") / "open_clip_model.safetensors"
-    return PublishedClip("vit-l-14-336-quickgelu/openai", "ViT-L-14-336-quickgelu", file, CENTRE_CROP)
+    return PublishedClip(
+        "vit-l-14-336-quickgelu/openai", "ViT-L-14-336-quickgelu", openai_weights(), CENTRE_CROP
+    )

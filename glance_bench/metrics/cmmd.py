@@ -25,9 +25,8 @@ import numpy.typing as npt
 from glance_bench.digests import file_digests
 from glance_bench.errors import MissingData, UsageError
 from glance_bench.metrics.base import Column, Features, Images
-from glance_bench.metrics.openclip import PublishedClip, unit_length
+from glance_bench.metrics.openclip import PublishedClip, openai_weights, unit_length
 from glance_bench.metrics.pixels import CROP_THEN_PIL
-from glance_bench.metrics.weights import find_weights
 from glance_bench.sealed import digest_of, sha256_bytes, write_atomic
 
 __all__ = ["Cmmd", "CmmdReference", "cmmd", "mean_kernel", "vit_l_14_336"]
@@ -158,5 +157,4 @@ def _digest(source: Path) -> str:
 
 def vit_l_14_336() -> Cmmd:
     """``cmmd[clip-vit-l-14-336]``. Raises MissingData without the weights."""
-    file = find_weights("clip-vit-l-14-336") / "open_clip_model.safetensors"
-    return Cmmd(PublishedClip("clip-vit-l-14-336", "ViT-L-14-336-quickgelu", file, CROP_THEN_PIL))
+    return Cmmd(PublishedClip("clip-vit-l-14-336", "ViT-L-14-336-quickgelu", openai_weights(), CROP_THEN_PIL))

@@ -47,7 +47,7 @@ class DreamSim:
     @cached_property
     def image_recipe(self) -> str:
         first, second = (digest[:12] for digest in file_digests(self._files))
-        return f"dreamsim ensemble {second}, dino {first}, {PIL_SQUASH.recipe}, mean taken off, unit length, float32"
+        return f"dreamsim: ensemble {second}, dino {first}, {PIL_SQUASH.recipe}, mean taken off, unit length, float32"
 
     def encode_images(self, images: Images) -> npt.NDArray[np.float32]:
         """uint8[N >= 1, H, W, 3] to float32[N, D]: of mean 0 and unit length."""

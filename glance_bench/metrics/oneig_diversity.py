@@ -27,7 +27,7 @@ class OneigDiversity(Diversity):
 
     @property
     def extractor(self) -> str:
-        return f"JPEG {JPEG_QUALITY}, black images as NaN; {super().extractor}"
+        return f"oneig_cells: JPEG {JPEG_QUALITY}, black images as NaN; {super().extractor}"
 
     def features(self, images: Images) -> Features:
         """See ``PromptMetric.features``."""

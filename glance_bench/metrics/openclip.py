@@ -12,15 +12,18 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from glance_bench.errors import GlanceBenchError
+from glance_bench.errors import GlanceBenchError, MissingData
 from glance_bench.metrics.base import Images
 from glance_bench.metrics.pixels import Preparation
+from glance_bench.metrics.weights import WEIGHTS, find_weights
 
 __all__ = [
+    "ImageEncoder",
     "OpenClip",
     "PublishedClip",
     "exact_inference",
     "inference_device",
+    "openai_weights",
     "testbed_clip_model",
     "unit_length",
 ]
@@ -227,6 +230,16 @@ def _network(architecture: str, weights: Path, prefix: str) -> Any:
     except RuntimeError as error:
         raise GlanceBenchError(f"{weights} does not hold the weights of {architecture}: {error}") from error
     return model.eval().to(inference_device())
+
+
+def openai_weights() -> Path:
+    """OpenAI's CLIP ViT-L/14 at 336 px under open_clip's names. Raises MissingData when the file is not there."""
+    name = "clip-vit-l-14-336"
+    (wanted,) = WEIGHTS[name].files
+    file = find_weights(name) / wanted
+    if not file.is_file():  # the hub's cache may hold other files of the repository
+        raise MissingData(f"waits for {name} ({WEIGHTS[name].size}): glance-bench prefetch {name}")
+    return file
 
 
 def inference_device() -> str:
