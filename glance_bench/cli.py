@@ -14,7 +14,7 @@ from types import TracebackType
 import typer
 from typer.main import get_command
 
-from .commands.data import prefetch
+from .commands.data import convert, prefetch
 from .commands.exchange import export, import_images, import_scores
 from .commands.looking import analyze, list_, schema, trajectory, verify
 from .commands.running import plan, run
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(run, plan, prefetch, trajectory, list_, schema, verify, analyze),
+    *(run, plan, prefetch, convert, trajectory, list_, schema, verify, analyze),
     *(export, import_scores, import_images),
 ):
     app.command(command.__name__.strip("_").replace("_", "-"))(command)

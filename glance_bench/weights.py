@@ -43,6 +43,8 @@ class Weights:
     converted: str | None = None
 
 
+_ONEIG = "https://raw.githubusercontent.com/OneIG-Bench/OneIG-Benchmark/41b49831e79e6dde5323618c164da1c4cf0f699d/scripts"
+
 WEIGHTS: dict[str, Weights] = {
     entry.name: entry
     for entry in (
@@ -104,6 +106,88 @@ WEIGHTS: dict[str, Weights] = {
             files=("*.json", "*.txt", "*.bin"),
             converted="model.safetensors",
         ),
+        Weights(
+            "clip-vit-l-14-336",
+            "1.7 GB",
+            "MIT",
+            repo="timm/vit_large_patch14_clip_336.openai",
+            files=("open_clip_model.safetensors",),
+        ),
+        Weights(
+            "hpsv2.1",
+            "3.9 GB",
+            "Apache-2.0",
+            repo="xswu/HPSv2",
+            files=("HPS_v2.1_compressed.pt",),
+            converted="HPS_v2.1_compressed.safetensors",
+        ),
+        Weights(
+            "torchvision-alexnet",
+            "233 MB",
+            "BSD-3-Clause",
+            url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+            converted="alexnet-owt-7be5be79.safetensors",
+        ),
+        Weights(
+            "torchvision-vgg16",
+            "528 MB",
+            "BSD-3-Clause",
+            url="https://download.pytorch.org/models/vgg16-397923af.pth",
+            converted="vgg16-397923af.safetensors",
+        ),
+        Weights(
+            "dino-vit-b-16",
+            "343 MB",
+            "Apache-2.0",
+            url="https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
+            converted="dino_vitbase16_pretrain.safetensors",
+        ),
+        Weights(
+            "dreamsim-ensemble",
+            "1 GB or more",
+            "MIT",
+            url="https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints/dreamsim_ensemble_checkpoint.zip",
+            converted="dreamsim_ensemble_checkpoint.safetensors",
+        ),
+        Weights(
+            "csd-vit-l",
+            "1.2 GB or more",
+            "MIT",
+            repo="tomg-group-umd/CSD-ViT-L",
+            files=("pytorch_model.bin",),
+            converted="csd-vit-l.safetensors",
+        ),
+        Weights(
+            "oneig-style-encoder",
+            "1.2 GB or more",
+            "as its model card says",
+            repo="xingpng/OneIG-StyleEncoder",
+            files=("config.json", "*.safetensors"),
+        ),
+        Weights(
+            "oneig-style-csd-references",
+            "a few MB",
+            "none stated",
+            url=f"{_ONEIG}/style/CSD_embed.pt",
+            converted="CSD_embed.npz",
+        ),
+        Weights(
+            "oneig-style-se-references",
+            "a few MB",
+            "none stated",
+            url=f"{_ONEIG}/style/SE_embed.pt",
+            converted="SE_embed.npz",
+        ),
+        Weights(
+            "llm2clip-openai-l-14-336",
+            "2.3 GB",
+            "Apache-2.0",
+            repo="microsoft/LLM2CLIP-Openai-L-14-336",
+            revision="92512331f393a003c3d98404677f991c188162c9",
+            files=("config.json", "*.safetensors"),
+        ),
+        # published nowhere: made once with the official code, as metrics/oneig_reasoning.py says, then converted
+        Weights("oneig-reasoning-answers", "1 MB", "yours", converted="answers.npz"),
     )
 }
 
@@ -145,4 +229,9 @@ def find_weights(name: str) -> Path:
             )
         except LocalEntryNotFoundError:
             pass
-    raise MissingData(f"waits for {name} ({entry.size}): glance-bench prefetch {name}")
+    fetch = f"glance-bench prefetch {name}"
+    if entry.converted and not (entry.repo or entry.url):
+        fetch = f"glance-bench convert {name} FILE"
+    elif entry.converted:
+        fetch = f"glance-bench convert {name} FILE after {fetch}"
+    raise MissingData(f"waits for {name} ({entry.size}): {fetch}")

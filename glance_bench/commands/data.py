@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..prefetch import Fetched
     from ..terminal import Progress
 
-__all__ = ["prefetch"]
+__all__ = ["convert", "prefetch"]
 
 
 def prefetch(
@@ -57,3 +57,24 @@ def _fetch(target: str, lock: bool, progress: Progress) -> list[Fetched]:
         return fetch([target], None, progress)
     pins = lock_beside(find_suite(target))
     return fetch_suite(load_suite(target), pins if lock or pins.is_file() else None, progress)
+
+
+def convert(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the weights are called.")],
+    original: Annotated[Path, typer.Argument(metavar="FILE", help="The published pickle.")],
+    sha256: Annotated[
+        str | None,
+        typer.Option(help="Its digest, where the project does not know it: you vouch for the file."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make plain arrays of weights published as a pickle, in a child process that can do nothing else."""
+    with guarded():
+        from ..convert import convert as make_plain
+
+        made = make_plain(name, original, sha256=sha256)
+        if as_json:
+            print_json({"name": name, "file": str(made)})
+        else:
+            print(made)

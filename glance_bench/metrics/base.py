@@ -30,6 +30,7 @@ __all__ = [
     "Features",
     "Images",
     "Metric",
+    "PairMetric",
     "PromptMetric",
     "ReferencedMetric",
     "Row",
@@ -76,7 +77,7 @@ class Metric(Protocol):
     def name(self) -> str: ...
 
     @property
-    def kind(self) -> Literal["sample", "corpus", "prompt", "unit"]: ...
+    def kind(self) -> Literal["sample", "corpus", "prompt", "pair", "unit"]: ...
 
     @property
     def recipe(self) -> str: ...
@@ -191,6 +192,17 @@ class PromptMetric(Metric, Protocol):
         ``own`` is float32[K, D] in the order of the images' index, ``reference`` the same of the board's
         reference, from the same noise: None for the reference itself, and where it lacks one of the images.
         """
+        ...
+
+
+@runtime_checkable
+class PairMetric(Metric, Protocol):
+    """A value for each image beside the one that the board's reference made from the same noise; the table shows its
+    mean. ``kind`` is "pair". For what needs the pixels of both: their features would be the images themselves.
+    """
+
+    def score_pairs(self, images: Images, references: Images) -> list[Row]:
+        """One row a pair, in order. Both are uint8[N, H, W, 3]; raises ValueError when their shapes differ."""
         ...
 
 

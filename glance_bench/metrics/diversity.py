@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 from glance_bench.metrics.base import Column, Features, Images
-from glance_bench.metrics.openclip import OpenClip, testbed_clip_model, unit_length
+from glance_bench.metrics.openclip import ImageEncoder, testbed_clip_model, unit_length
 
-__all__ = ["Diversity", "testbed_diversity"]
+__all__ = ["Diversity", "dreamsim_diversity", "testbed_diversity"]
 
 
 class Diversity:
@@ -19,7 +19,7 @@ class Diversity:
 
     kind: Literal["prompt"] = "prompt"
 
-    def __init__(self, model: OpenClip) -> None:
+    def __init__(self, model: ImageEncoder) -> None:
         self._model = model
         self.name = f"diversity[{model.name}]"
         what = f"mean cosine distance between images of a prompt, in {model.name}"
@@ -51,3 +51,10 @@ class Diversity:
 def testbed_diversity() -> Diversity:
     """``diversity[testbed-clip]``. Raises GlanceBenchError when the packaged weights are missing."""
     return Diversity(testbed_clip_model())
+
+
+def dreamsim_diversity() -> Diversity:
+    """``diversity[dreamsim]``. Raises MissingData without DreamSim's weights."""
+    from glance_bench.metrics.dreamsim import published_dreamsim
+
+    return Diversity(published_dreamsim())

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from glance_bench.metrics.base import Column, Features, Images
-from glance_bench.metrics.openclip import OpenClip, testbed_clip_model, unit_length
+from glance_bench.metrics.openclip import ImageEncoder, testbed_clip_model, unit_length
 
 __all__ = ["Fidelity", "testbed_fidelity"]
 
@@ -21,7 +21,7 @@ class Fidelity:
 
     kind: Literal["prompt"] = "prompt"
 
-    def __init__(self, model: OpenClip) -> None:
+    def __init__(self, model: ImageEncoder) -> None:
         self._model = model
         self.name = f"fidelity[{model.name}]"
         what = f"cosine with the reference's image from the same noise, in {model.name}"

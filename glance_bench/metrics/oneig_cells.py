@@ -1,0 +1,31 @@
+"""How OneIG-Bench's scorers see images: cut from a grid, black ones dropped, the rest through a JPEG file.
+
+A black cell stands for a generation that failed. Every other cell is saved as JPEG at Pillow's default quality before
+any network sees it (OneIG-Bench/OneIG-Benchmark, scripts/utils/utils.py).
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from glance_bench.metrics.base import Images
+
+__all__ = ["JPEG_QUALITY", "official_cells"]
+
+JPEG_QUALITY = 75  # Pillow's default
+
+
+def official_cells(images: Images) -> tuple[Images, list[int]]:
+    """uint8[N, H, W, 3] to uint8[M, H, W, 3], M <= N, as they come back from JPEG, and which of the N they are."""
+    from PIL import Image
+
+    kept = [i for i, image in enumerate(images) if image.any()]
+    made = np.empty((len(kept), *images.shape[1:]), np.uint8)
+    for place, i in zip(made, kept, strict=True):
+        buffer = io.BytesIO()
+        Image.fromarray(images[i]).save(buffer, format="JPEG", quality=JPEG_QUALITY)
+        with Image.open(buffer) as opened:
+            place[:] = np.asarray(opened.convert("RGB"))
+    return made, kept
