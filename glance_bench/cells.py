@@ -140,7 +140,9 @@ def _mean_cells(
             interval, cell["interval"] = stats.wilson(int(own[column.name].sum()), cell["n"]), "wilson"
         else:
             scored = (
-                own[column.name].notna() if metric.kind == "sample" else own["prompt_id"].isin(values.index)
+                own[column.name].notna()
+                if metric.kind in ("sample", "pair")
+                else own["prompt_id"].isin(values.index)
             )
             cell["n"] = int(scored.sum())
             interval, cell["interval"] = stats.bootstrap_mean(values.to_numpy()), "bootstrap"

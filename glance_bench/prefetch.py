@@ -131,7 +131,7 @@ def targets_of(suite: Suite) -> list[str]:
         try:
             METRICS.get(name)()
         except MissingData as waits:
-            command = re.search(r"glance-bench prefetch (\S+)$", str(waits))
+            command = re.search(r"glance-bench prefetch ([^\s,]+)", str(waits))
             targets += [command[1]] if command else []
     return list(dict.fromkeys(targets))
 

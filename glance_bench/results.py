@@ -35,6 +35,7 @@ from glance_bench.cells import add_cells, columns_of, recipe_id, refuse_unscored
 from glance_bench.exchange.official import official_metric, with_official
 from glance_bench.metrics.base import UnitMetric
 from glance_bench.sealed import digest_of
+from glance_bench.store import PAIR_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,6 +128,13 @@ def scored_records(run: Run) -> pd.DataFrame:
             scores = run.scores(entry["name"]).assign(_scored=True)
             records = records.merge(scores, how="left", on=["image_sha256", "prompt_id"], validate="m:1")
             refuse_unscored(entry["name"], int(records.pop("_scored").isna().sum()))
+        elif entry["kind"] == "pair":
+            if "reference_sha256" not in records:
+                records = run.with_references(records)
+            scores = run.pairs(entry["name"]).assign(_scored=True)
+            records = records.merge(scores, how="left", on=list(PAIR_KEYS), validate="m:1")
+            unscored = records.pop("_scored").isna() & records["reference_sha256"].notna()
+            refuse_unscored(entry["name"], int(unscored.sum()))
     return records
 
 
@@ -137,7 +145,7 @@ def _board(
     units = [unit for unit in run.units() if (unit.model, unit.prompt_set) == (model, prompt_set)]
     groups = {str(name): own for name, own in part.groupby("sampler", sort=False)}
     cells: dict[str, dict[str, Any]] = {name: {} for name in groups}
-    reference = next((name for name in groups if facts[name]["teacher"]), next(iter(groups)))
+    reference = run.reference_of(model, list(groups))
     for metric in metrics:
         add_cells(run, metric, groups, reference, cells)
     prompts = {prompt.id: prompt for prompt in run.prompts(prompt_set)}

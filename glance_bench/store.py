@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
     from .prompts import Prompt
 
-__all__ = ["RECORD_COLUMNS", "Run", "UnitInfo", "content_key", "read_unit"]
+__all__ = ["PAIR_KEYS", "RECORD_COLUMNS", "Run", "UnitInfo", "content_key", "read_unit"]
 
 RECORD_COLUMNS = {
     "model": "string",
@@ -70,6 +70,9 @@ RECORD_COLUMNS = {
     "evaluations": "int64",
     "batch_size": "int64",
 }
+
+
+PAIR_KEYS = ("image_sha256", "reference_sha256", "prompt_id")
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,42 @@ class Run:
         frames = [self._frame(parts[key]) for key in keys if key in parts]
         frame = self._concatenate(frames, ["image_sha256", "prompt_id"])
         return frame.drop_duplicates(["image_sha256", "prompt_id"], ignore_index=True)
+
+    def reference_of(self, model: str, samplers: Sequence[str]) -> str:
+        """The sampler of a board that the others are compared with: the teacher, or else the first."""
+        teachers = {e["sampler"] for e in self.manifest["samplers"] if e["model"] == model and e["teacher"]}
+        return next((name for name in samplers if name in teachers), samplers[0])
+
+    def with_references(self, records: pd.DataFrame) -> pd.DataFrame:
+        """``records`` with ``reference_image`` and ``reference_sha256``: what the board's reference made from the
+        same noise. Null for the reference itself and where it has no such image.
+        """
+        import pandas as pd
+
+        keys = ["model", "prompt_set", "prompt_id", "index"]
+        chosen = []
+        for (model, _), board in records.groupby(keys[:2], sort=False):
+            chosen.append(
+                board[board["sampler"] == self.reference_of(str(model), list(board["sampler"].unique()))]
+            )
+        theirs = pd.concat(chosen) if chosen else records
+        named = theirs[[*keys, "sampler", "image", "image_sha256"]].rename(
+            columns={
+                "sampler": "reference",
+                "image": "reference_image",
+                "image_sha256": "reference_sha256",
+            }
+        )
+        paired = records.merge(named, how="left", on=keys, validate="m:1")
+        itself = paired["sampler"] == paired.pop("reference")
+        paired.loc[itself, ["reference_image", "reference_sha256"]] = None
+        return paired
+
+    def pairs(self, metric: str) -> pd.DataFrame:
+        """Values of a pair metric: PAIR_KEYS and a float column an output; one row a pair and prompt."""
+        parts = find_sealed(self.folder / self._metric(metric)["folder"], "parquet")
+        frame = self._concatenate([self._frame(parts[key]) for key in sorted(parts)], list(PAIR_KEYS))
+        return frame.drop_duplicates(list(PAIR_KEYS), ignore_index=True)
 
     def features(self, metric: str) -> tuple[list[str], np.ndarray[Any, Any]]:
         """A corpus metric's features: the images' sha256 and float32[N, D], one row an image."""

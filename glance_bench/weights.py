@@ -233,5 +233,5 @@ def find_weights(name: str) -> Path:
     if entry.converted and not (entry.repo or entry.url):
         fetch = f"glance-bench convert {name} FILE"
     elif entry.converted:
-        fetch = f"glance-bench convert {name} FILE after {fetch}"
+        fetch += f", then glance-bench convert {name} FILE"
     raise MissingData(f"waits for {name} ({entry.size}): {fetch}")

@@ -53,7 +53,7 @@ def outlook(run: Run, plan: Plan) -> dict[str, Any]:
                 "done": _scored(run, metric.folder, metric.suffix, done),
             }
             for metric in plan.metrics
-            if metric.folder is not None
+            if metric.folder is not None and metric.metric.kind != "pair"
         ],
         "waiting": plan.waiting,
     }

@@ -17,6 +17,7 @@ from ..store import Run, read_unit
 from ..suite import Suite
 from ..terminal import Progress
 from .adapt import train_missing
+from .pairs import PendingPairs, pending_pairs, score_pairs
 from .plan import Plan, PlannedSampler, Work, make_plan
 from .score import Pending, pending_scores
 from .trace import trace
@@ -32,11 +33,12 @@ class Survey:
 
     works: list[Work]
     scores: Pending
+    pairs: PendingPairs
     timing: list[PlannedSampler]
 
     @property
     def done(self) -> bool:
-        return not (self.works or self.scores or self.timing)
+        return not (self.works or self.scores or self.pairs or self.timing)
 
 
 def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -69,6 +71,9 @@ def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
             metrics = ", ".join(metric.name for metric, _ in todo.scores)
             progress.say(f"score: {metrics}")
             score(run, todo.scores, progress)
+        if todo.pairs:
+            progress.say(f"compare: {', '.join(metric.name for metric, _ in todo.pairs)}")
+            score_pairs(run, todo.pairs, progress)
         if todo.timing:
             from ..timing import time_samplers
 
@@ -108,7 +113,8 @@ def survey(run: Run, plan: Plan, progress: Progress) -> Survey:
     scores = pending_scores(run, plan, [*made, *imported_works(run)], progress)
     unread = {work.info.folder: work for _, works in scores for work in works if isinstance(work, Work)}
     missing += [work for work in unread.values() if not _is_whole(run, work, True, progress)]
-    return Survey(missing, scores, pending_timing(run, plan, progress))
+    pairs = [] if missing else pending_pairs(run, plan, progress)
+    return Survey(missing, scores, pairs, pending_timing(run, plan, progress))
 
 
 def _is_whole(run: Run, work: Work, deep: bool, progress: Progress) -> bool:

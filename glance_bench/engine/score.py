@@ -33,7 +33,7 @@ def pending_scores(run: Run, plan: Plan, works: Iterable[Scorable], progress: Pr
     found: Pending = []
     seen: set[str] = set()
     for metric in plan.metrics:
-        if metric.folder is None or metric.folder in seen:
+        if metric.folder is None or metric.metric.kind == "pair" or metric.folder in seen:
             continue
         seen.add(metric.folder)
         parts = find_sealed(run.folder / metric.folder, metric.suffix)

@@ -35,7 +35,7 @@ def gallery(run: Run, results: Mapping[str, Any], out: Path) -> dict[str, Any]:
     board.
     """
     records = scored_records(run)
-    columns = [c for c in results["columns"] if c["kind"] == "sample" and c["name"] in records]
+    columns = [c for c in results["columns"] if c["kind"] in ("sample", "pair") and c["name"] in records]
     known = {c["name"] for c in columns} | set(run.records().columns)
     notes = [name for name in records.columns if name not in known]
     names = [column["name"] for column in columns]

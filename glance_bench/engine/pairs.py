@@ -1,0 +1,105 @@
+"""Scores of image pairs: each image beside the one that the board's reference made from the same noise."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..metrics.base import Images
+from ..sealed import Damaged, digest_of, find_sealed, parquet_bytes, read_sealed, seal, sha256_bytes
+from ..store import PAIR_KEYS, Run
+from ..terminal import Progress
+from .plan import Plan, PlannedMetric
+from .trace import trace
+
+__all__ = ["PendingPairs", "pending_pairs", "score_pairs"]
+
+SLICE = 64  # pairs read at once
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Some pairs of one sampler. Each row is (image, reference's image, their two sha256, prompt id)."""
+
+    key: str
+    rows: tuple[tuple[str, str, str, str, str], ...]
+
+
+PendingPairs = list[tuple[PlannedMetric, list[Pairs]]]
+
+
+def pending_pairs(run: Run, plan: Plan, progress: Progress) -> PendingPairs:
+    """For every pair metric, the pairs without a score. All units must have been made.
+
+    Score files that are damaged are named, quarantined and counted as missing.
+    """
+    metrics = [metric for metric in plan.metrics if metric.metric.kind == "pair"]
+    if not metrics:
+        return []
+    slices = list(_slices(run))
+    found: PendingPairs = []
+    for metric in metrics:
+        assert metric.folder is not None
+        parts = find_sealed(run.folder / metric.folder, metric.suffix)
+        for part in slices:
+            if part.key in parts:
+                try:
+                    read_sealed(parts[part.key])
+                except Damaged as damage:
+                    progress.warn(f"{damage}; moved to quarantine, scored again")
+                    run.quarantine(damage)
+                    del parts[part.key]
+        missing = [part for part in slices if part.key not in parts]
+        if missing:
+            found.append((metric, missing))
+    return found
+
+
+def score_pairs(run: Run, pending: PendingPairs, progress: Progress) -> None:
+    """Compute what is missing, metric by metric."""
+    with progress.task("compare", sum(len(part.rows) for _, parts in pending for part in parts)) as advance:
+        for metric, parts in pending:
+            assert metric.folder is not None
+            columns = dict.fromkeys(PAIR_KEYS, "string")
+            columns |= {column.name: "float64" for column in metric.metric.columns}
+            for part in parts:
+                images = _read(run, [(row[0], row[2]) for row in part.rows])
+                references = _read(run, [(row[1], row[3]) for row in part.rows])
+                scored = metric.metric.score_pairs(images, references)
+                rows = [
+                    {**dict(zip(PAIR_KEYS, row[2:], strict=True)), **values}
+                    for row, values in zip(part.rows, scored, strict=True)
+                ]
+                seal(run.folder / metric.folder, part.key, metric.suffix, parquet_bytes(rows, columns))
+                trace("compare", f"{metric.folder}/{part.key}")
+                advance(len(part.rows), metric.name)
+
+
+def _slices(run: Run) -> list[Pairs]:
+    paired = run.with_references(run.records())
+    columns = ["image", "reference_image", "image_sha256", "reference_sha256", "prompt_id"]
+    found = []
+    for _, own in paired.dropna(subset=["reference_sha256"]).groupby(
+        ["model", "prompt_set", "sampler"], sort=False
+    ):
+        rows = list(own[columns].itertuples(index=False, name=None))
+        for start in range(0, len(rows), SLICE):
+            some = tuple(rows[start : start + SLICE])
+            found.append(Pairs(digest_of([row[2:] for row in some])[:16], some))
+    return found
+
+
+def _read(run: Run, files: list[tuple[str, str]]) -> Images:
+    """uint8[N, H, W, 3]. Raises Damaged for an image that is not the one recorded."""
+    pictures: list[np.ndarray[Any, Any]] = []
+    for name, sha256 in files:
+        data = (run.folder / name).read_bytes()
+        if sha256_bytes(data) != sha256:
+            raise Damaged(run.folder / name, "was altered while the run was going on; run again")
+        with Image.open(io.BytesIO(data)) as opened:
+            pictures.append(np.asarray(opened.convert("RGB")))
+    return np.stack(pictures)
