@@ -22,8 +22,9 @@ from transformers import (
     T5Tokenizer,
 )
 
+from glance_bench import weights
 from glance_bench.errors import GlanceBenchError, MissingData
-from glance_bench.metrics import clip_flant5, weights
+from glance_bench.metrics import clip_flant5
 from glance_bench.metrics.base import SampleMetric
 from glance_bench.metrics.clip_flant5 import ClipFlanT5, Part, squared
 from glance_bench.metrics.vqascore import VqaScore, clip_flant5_xxl, question
