@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -28,7 +29,16 @@ __all__ = ["SIDE", "InceptionNetwork", "load_network", "published_keys", "save_r
 SIDE = 299
 Kernel = int | tuple[int, int]
 Layer = tuple[int, Kernel] | tuple[int, Kernel, int]  # outputs, kernel and, where it is not 1, stride
-Branches = dict[str, list[Layer | tuple[Layer, Layer]]]  # a pair of layers is a fork; both are outputs
+
+
+class Fork(NamedTuple):
+    """The end of a branch with two outputs."""
+
+    first: Layer
+    second: Layer
+
+
+Branches = dict[str, list[Layer | Fork]]
 
 
 class Convolution(nn.Module):
@@ -65,14 +75,17 @@ class Block(nn.Module):
         for branch, layers in branches.items():
             self.names.append([])
             width = inputs
-            for number, layer in enumerate(layers, start=1):
-                fork = isinstance(layer[0], tuple)
-                suffix = f"_{number}" if len(layers) > 1 else ""
-                step = {branch + suffix + end: part for end, part in zip("ab", layer, strict=True)} if fork else {}
-                for name, part in (step or {branch + suffix: layer}).items():
-                    self.add_module(name, Convolution(width, part))  # type: ignore[arg-type]
-                self.names[-1].append(tuple(step) or (branch + suffix,))
-                width = layer[0]  # type: ignore[assignment]
+            for number, step in enumerate(layers, start=1):
+                name = f"{branch}_{number}" if len(layers) > 1 else branch
+                parts = (
+                    {f"{name}a": step.first, f"{name}b": step.second}
+                    if isinstance(step, Fork)
+                    else {name: step}
+                )
+                for part, layer in parts.items():
+                    self.add_module(part, Convolution(width, layer))
+                self.names[-1].append(tuple(parts))
+                width = layer[0]
         if pooled:
             self.branch_pool = Convolution(inputs, (pooled, 1))
 
@@ -133,7 +146,7 @@ def _d(inputs: int) -> Block:
 
 
 def _e(inputs: int, pool: str) -> Block:
-    fork = (384, (1, 3)), (384, (3, 1))
+    fork = Fork((384, (1, 3)), (384, (3, 1)))
     branches: Branches = {
         "branch1x1": [(320, 1)],
         "branch3x3": [(384, 1), fork],
@@ -200,7 +213,9 @@ def load_network(file: Path) -> InceptionNetwork:
         raise GlanceBenchError(f"{file}: {error}") from error
     network = InceptionNetwork()
     try:
-        network.load_state_dict(weights, strict=False)  # published_keys has every name; shapes are checked here
+        network.load_state_dict(
+            weights, strict=False
+        )  # published_keys has every name; shapes are checked here
     except RuntimeError as error:
         raise GlanceBenchError(f"{file}: {str(error).splitlines()[-1].strip()}") from error
     return network.fuse()
@@ -277,7 +292,9 @@ def save_random_weights(file: Path, seed: int = 0) -> None:
     with torch.inference_mode():
         network.train()(F.interpolate(noise, (SIDE, SIDE), mode="bicubic"))
     state = {key: value.clone() for key, value in network.state_dict().items()}
-    state["fc.weight"] = torch.randn(1008, 2048, generator=generator) * 0.02  # the packages ask for a classifier
+    state["fc.weight"] = (
+        torch.randn(1008, 2048, generator=generator) * 0.02
+    )  # the packages ask for a classifier
     state["fc.bias"] = torch.zeros(1008)
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, file)

@@ -42,7 +42,28 @@ class Weights:
     converted: str | None = None
 
 
-WEIGHTS: dict[str, Weights] = {}
+_PUBLISHED = (
+    Weights(
+        # torch-fidelity's own release carries the same file, byte for byte
+        name="inception-2015-12-05",
+        size="96 MB",
+        licence="Apache-2.0",
+        url=(
+            "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+            "pt_inception-2015-12-05-6726825d.pth"
+        ),
+        sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+        converted="inception-2015-12-05.safetensors",
+    ),
+    Weights(
+        name="dinov2-large",
+        size="1.2 GB",
+        licence="Apache-2.0",
+        repo="facebook/dinov2-large",
+        files=("config.json", "model.safetensors"),
+    ),
+)
+WEIGHTS: dict[str, Weights] = {entry.name: entry for entry in _PUBLISHED}
 
 
 def weights_folder(name: str) -> Path:

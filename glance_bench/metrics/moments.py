@@ -1,0 +1,66 @@
+"""Mean and covariance of features, in float64, in one pass over parts of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Floats", "Moments"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean float64[D], covariance float64[D, D] (divided by N - 1) and how many samples they were made from.
+
+    ``n`` is 0 where an imported file does not say. ``note`` is what a reader must know about their origin.
+    """
+
+    mean: Floats
+    covariance: Floats
+    n: int
+    note: str = ""
+
+    @classmethod
+    def of(cls, features: npt.NDArray[np.floating], note: str = "") -> Moments:
+        """From float[N, D], N >= 2."""
+        return cls.streamed([features], note)
+
+    @classmethod
+    def streamed(cls, parts: Iterable[npt.NDArray[np.floating]], note: str = "") -> Moments:
+        """From parts float[n, D] that together have at least two rows; memory does not grow with their number.
+
+        Parts are merged by the update of Chan, Golub and LeVeque (1979), which never subtracts large squares.
+        """
+        n, mean, scatter = 0, np.zeros(0), np.zeros((0, 0))
+        for part in parts:
+            data = np.asarray(part, dtype=np.float64)
+            own = data.mean(axis=0)
+            centred = data - own
+            if not n:
+                n, mean, scatter = len(data), own, centred.T @ centred
+                continue
+            apart, together = own - mean, n + len(data)
+            scatter += centred.T @ centred
+            scatter += np.outer(apart, apart * (n * len(data) / together))
+            mean = mean + apart * (len(data) / together)
+            n = together
+        if n < 2:
+            raise ValueError(f"moments need at least two samples, got {n}")
+        return cls(mean, scatter / (n - 1), n, note)
+
+    @cached_property
+    def root(self) -> Floats:
+        """The symmetric positive root of the covariance, float64[D, D]."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+
+    def known_root(self, root: Floats) -> Moments:
+        """The same moments with their root as it was kept, so that it is not computed again."""
+        self.__dict__["root"] = root  # where cached_property keeps it
+        return self
