@@ -322,6 +322,7 @@ def test_fid_kid_and_precision_recall_from_folders_equal_the_packages(weights: P
         fid=True,
         kid=True,
         prc=True,
+        feature_extractor="inception-v3-compat",  # precision and recall would else ask for VGG16
         kid_subset_size=20,
         cuda=False,
         verbose=False,

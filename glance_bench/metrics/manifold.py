@@ -10,6 +10,7 @@ itself not counted.
 
 Two conventions, each in the name: ``k3`` counts the border (``<=``), as torch-fidelity and pi-Flow do; ``k5`` does
 not (``<``), as the authors' package prdc. pi-Flow also rounds the radii to half precision, which is not repeated.
+torch-fidelity takes VGG16 features unless told ``feature_extractor="inception-v3-compat"``.
 """
 
 from __future__ import annotations
