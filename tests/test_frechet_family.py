@@ -111,11 +111,24 @@ def test_streamed_moments_are_the_moments() -> None:
         Moments.streamed([data[:1]])
 
 
-def test_a_kept_root_is_used_and_right() -> None:
-    moments = Moments.of(np.random.default_rng(1).normal(size=(40, 5)))
-    again = Moments(moments.mean, moments.covariance, 40).known_root(moments.root)
-    assert again.root is moments.root
-    assert moments.root @ moments.root == pytest.approx(moments.covariance, abs=1e-12)
+def test_the_factor_is_a_root_of_any_rank_and_kept() -> None:
+    for n in (4, 40):  # of rank 3, and of full rank
+        moments = Moments.of(np.random.default_rng(1).normal(size=(n, 5)))
+        assert moments.factor.shape == (5, min(n - 1, 5))
+        assert moments.factor @ moments.factor.T == pytest.approx(moments.covariance, abs=1e-12)
+        again = Moments(moments.mean, moments.covariance, n).with_factor(moments.factor)
+        assert again.factor is moments.factor
+
+
+def test_both_ways_to_the_distance_agree(fake: np.ndarray) -> None:
+    """With few and many samples, against references of full and of lower rank."""
+    for n in (10, 24, 25, 300):
+        for m in (10, 25, 280):
+            x, y = fake[:n].astype(np.float64), fake[20 : 20 + m].astype(np.float64) + 0.3
+            p, q = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+            values = np.linalg.eigvals(p @ q).real.clip(0)
+            expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(p + q) - 2 * np.sqrt(values).sum()
+            assert frechet_distance(x, Moments.of(y)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_fid_equals_the_packages_reductions(fake: np.ndarray, real: np.ndarray) -> None:

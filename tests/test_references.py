@@ -157,11 +157,12 @@ def test_features_are_made_once_for_each_content_and_recipe(tmp_path: Path) -> N
     assert len(way.seen) == 10
 
 
-def test_the_root_is_kept_between_processes(tmp_path: Path) -> None:
+def test_moments_are_kept_with_their_factor(tmp_path: Path) -> None:
     path = folder(tmp_path / "images")
     first = FrechetDistance(Corners(), "fd").against(path).reference(tmp_path)
     second = FrechetDistance(Corners(), "fd").against(path).reference(tmp_path)
-    assert "root" in second.__dict__ and np.array_equal(first.root, second.root)
+    assert "factor" in second.__dict__ and np.array_equal(first.factor, second.factor)
+    assert np.array_equal(first.covariance, second.covariance) and first.n == second.n == 5
 
 
 def test_metrics_share_the_features_of_a_reference(tmp_path: Path) -> None:

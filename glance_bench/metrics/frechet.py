@@ -2,10 +2,10 @@
 
     d^2 = |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
 
-(Dowson and Landau 1982; as FID: Heusel et al. 2017). Moments are float64, covariances divide by N - 1. The
-last trace is the sum of the singular values of X R / sqrt(N - 1), with X the centred features and R the
-symmetric root of S2, by the eigenvalues of whichever Gram matrix is smaller. No matrix square root of a
-product is formed, and the root of the reference is made once.
+(Dowson and Landau 1982; as FID: Heusel et al. 2017). Moments are float64, covariances divide by N - 1. With any
+F for which S2 = F F^T, the last trace is the sum of the roots of the eigenvalues of F^T S1 F, a symmetric matrix;
+with fewer samples than dimensions, of the smaller Gram matrix with the same eigenvalues. No matrix square root of
+a product is formed, the factor of the reference is made once, and memory does not grow with N.
 
 The distance is biased upwards when N is small, and with N <= D the sample covariance is singular: compare
 equal N only.
@@ -41,6 +41,7 @@ __all__ = [
 TITLES = {"fid": "FID", "fid_inf": "FID inf", "pfid": "pFID", "fd": "FD", "fd_inf": "FD inf"}
 SIZES = 15
 SHUFFLE = 0
+ROWS = 1024  # samples made float64 at a time
 
 REFERENCE_SCENES = 2048
 REFERENCE_SEED = 20_240_229
@@ -52,12 +53,17 @@ def frechet_distance(features: npt.NDArray[np.floating], reference: Moments) -> 
 
     Raises ValueError for fewer than two samples, another D, or features that are not finite.
     """
-    data = checked(np.asarray(features, dtype=np.float64), len(reference.mean))
-    mean = data.mean(axis=0)
-    centred = data - mean
-    trace = float(np.sum(centred**2)) / (len(data) - 1)
-    mixed = centred @ reference.root / np.sqrt(len(data) - 1)
-    gram = mixed @ mixed.T if len(mixed) < mixed.shape[1] else mixed.T @ mixed
+    data = checked(np.asarray(features), len(reference.mean))
+    if len(data) > data.shape[1]:
+        own = Moments.streamed(data[start : start + ROWS] for start in range(0, len(data), ROWS))
+        mean, trace = own.mean, float(np.trace(own.covariance))
+        gram = reference.factor.T @ own.covariance @ reference.factor
+    else:
+        mean = data.mean(axis=0, dtype=np.float64)
+        centred = (data - mean) / np.sqrt(len(data) - 1)
+        trace = float(np.sum(centred**2))
+        mixed = centred @ reference.factor
+        gram = mixed @ mixed.T if len(mixed) < mixed.shape[1] else mixed.T @ mixed
     cross = float(np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0, None)).sum())
     apart = float(np.sum((mean - reference.mean) ** 2))
     return apart + trace + float(np.trace(reference.covariance)) - 2 * cross

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.lapack import dpstrf
 
 __all__ = ["Floats", "Moments"]
 
@@ -55,12 +56,17 @@ class Moments:
         return cls(mean, scatter / (n - 1), n, note)
 
     @cached_property
-    def root(self) -> Floats:
-        """The symmetric positive root of the covariance, float64[D, D]."""
-        values, vectors = np.linalg.eigh(self.covariance)
-        return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    def factor(self) -> Floats:
+        """float64[D, R] with factor @ factor.T equal to the covariance, R its numerical rank: a root of it.
 
-    def known_root(self, root: Floats) -> Moments:
-        """The same moments with their root as it was kept, so that it is not computed again."""
-        self.__dict__["root"] = root  # where cached_property keeps it
+        By Cholesky with pivots (LAPACK dpstrf), which needs no positive definiteness and a tenth of eigh's time.
+        """
+        lower, pivots, rank, _ = dpstrf(self.covariance, lower=1)
+        factor = np.zeros((len(self.mean), rank))
+        factor[pivots - 1] = np.tril(lower)[:, :rank]
+        return factor
+
+    def with_factor(self, factor: Floats) -> Moments:
+        """These moments with their factor as it was kept, so that it is not computed again."""
+        self.__dict__["factor"] = factor  # where cached_property keeps it
         return self

@@ -214,19 +214,18 @@ class FeatureFile:
                 yield part.reshape(-1, self.d)
 
     def moments(self) -> Moments:
-        """Their moments, whose root is kept beside the rows after the first time."""
+        """Their moments, which are kept beside the rows with their factor after the first time."""
         if self.path is None:
             assert self.moments_only is not None
             return self.moments_only
         kept = self.path.with_name("moments.npz")
         if kept.is_file():
             with np.load(kept, allow_pickle=False) as stored:
-                return Moments(stored["mean"], stored["covariance"], self.n, self.note).known_root(
-                    stored["root"]
-                )
+                moments = Moments(stored["mean"], stored["covariance"], self.n, self.note)
+                return moments.with_factor(stored["factor"])
         moments = Moments.streamed(self.parts(), self.note)
         buffer = io.BytesIO()
-        np.savez(buffer, mean=moments.mean, covariance=moments.covariance, root=moments.root)
+        np.savez(buffer, mean=moments.mean, covariance=moments.covariance, factor=moments.factor)
         write_atomic(kept, buffer.getvalue())
         return moments
 
