@@ -151,7 +151,7 @@ def _planes(image: Picture) -> Tensor:
     """float32[3, H, W], 0 to 255."""
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()
+    return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
 
 
 def _resized(planes: Tensor, mode: str, *, antialias: bool) -> Tensor:

@@ -59,12 +59,21 @@ class Moments:
     def factor(self) -> Floats:
         """float64[D, R] with factor @ factor.T equal to the covariance, R its numerical rank: a root of it.
 
-        By Cholesky with pivots (LAPACK dpstrf), which needs no positive definiteness and a tenth of eigh's time.
+        Cholesky's lower triangle; with pivots (LAPACK dpstrf) where the covariance is singular.
         """
-        lower, pivots, rank, _ = dpstrf(self.covariance, lower=1)
+        try:
+            triangle: Floats = np.linalg.cholesky(self.covariance)
+            return triangle
+        except np.linalg.LinAlgError:
+            lower, pivots, rank, _ = dpstrf(self.covariance, lower=1)
         factor = np.zeros((len(self.mean), rank))
         factor[pivots - 1] = np.tril(lower)[:, :rank]
         return factor
+
+    @cached_property
+    def triangular(self) -> bool:
+        """Whether ``factor`` is a square lower triangle."""
+        return self.factor.shape[0] == self.factor.shape[1] and not np.triu(self.factor, 1).any()
 
     def with_factor(self, factor: Floats) -> Moments:
         """These moments with their factor as it was kept, so that it is not computed again."""
