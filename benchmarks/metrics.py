@@ -8,8 +8,8 @@ Three measurements, all with the same random Inception weights:
 * End to end: half of the images against the other half. Each of torch-fidelity, torchmetrics and clean-fid runs
   as its documentation says, and this program runs the recipe named after it; every run is a process of its own, with
   an empty cache and two threads, timed after the imports. clean-fid is handed the network as a module instead of
-  the TorchScript file. The numbers must agree to 1e-3, and the fastest package must take REQUIRED_FID
-  times as long as the slowest recipe here. torchmetrics has no reader of folders: Pillow reads, as it does for all.
+  the TorchScript file. The numbers must agree to 1e-3, and each package must take at least
+  REQUIRED_FID times as long as its recipe does here. torchmetrics has no reader of folders: Pillow reads, as it does for all.
 * The reduction at D = 2048, from the features of images and the kept moments of a reference (and here, their kept
   factor) to a distance, as a table computes it once for each jackknife replicate: against numpy's covariance and
   scipy's sqrtm of the product. At least REQUIRED_REDUCTION times as fast.
@@ -141,7 +141,7 @@ def draw(folder: Path, n: int, side: int, grain: int) -> Path:
 def end_to_end(place: Path, weights: Path, images: int, side: int, repeats: int) -> bool:
     fake = draw(place / "fake", images // 2, side, 16)
     real = draw(place / "real", images - images // 2, side, 8)
-    fastest, slowest, agree = np.inf, 0.0, True
+    lowest, agree = np.inf, True
     print(f"FID of {images} PNG files of {side} x {side}, end to end, best of {repeats}")
     for package in PACKAGES:
         theirs = min(
@@ -153,14 +153,15 @@ def end_to_end(place: Path, weights: Path, images: int, side: int, repeats: int)
         )
         apart = abs(own["value"] / theirs["value"] - 1)
         agree &= apart <= AGREEMENT
-        fastest, slowest = min(fastest, theirs["seconds"]), max(slowest, own["seconds"])
+        ratio = theirs["seconds"] / own["seconds"]
+        lowest = min(lowest, ratio)
         print(
             f"  {package:15} {theirs['seconds']:8.1f} s   the same recipe here {own['seconds']:8.1f} s   "
-            f"ratio {theirs['seconds'] / own['seconds']:.2f}   values {theirs['value']:.4f} and {own['value']:.4f}, "
+            f"ratio {ratio:.2f}   values {theirs['value']:.4f} and {own['value']:.4f}, "
             f"{apart:.1e} apart",
             flush=True,
         )
-    return verdict("fastest package over slowest recipe here", fastest / slowest, REQUIRED_FID) and agree
+    return verdict("lowest ratio", lowest, REQUIRED_FID) and agree
 
 
 def reduction() -> bool:

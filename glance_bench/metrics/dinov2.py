@@ -3,7 +3,8 @@
 Stein et al. 2023 (arXiv 2306.04675), official code layer6ai-labs/dgm-eval: ViT-L/14, the class token after the last
 normalisation (1024 numbers), images resized straight to 224 x 224 by Pillow's bicubic without keeping their shape,
 then ImageNet's mean and deviation. The network is transformers' port, which interpolates position embeddings to 224
-pixels in its own way; values have not been compared with the original code's on the published weights. torch-fidelity's DINOv2 resizes as TensorFlow 1 did: not comparable.
+pixels in its own way; values have not been compared with the original code's on the published weights.
+torch-fidelity's DINOv2 resizes as TensorFlow 1 did: not comparable.
 """
 
 from __future__ import annotations

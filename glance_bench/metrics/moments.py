@@ -62,8 +62,7 @@ class Moments:
         Cholesky's lower triangle; with pivots (LAPACK dpstrf) where the covariance is singular.
         """
         try:
-            triangle: Floats = np.linalg.cholesky(self.covariance)
-            return triangle
+            return np.linalg.cholesky(self.covariance).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:
             lower, pivots, rank, _ = dpstrf(self.covariance, lower=1)
         factor = np.zeros((len(self.mean), rank))
