@@ -8,8 +8,8 @@ Three measurements, all with the same random Inception weights:
 * End to end: half of the images against the other half. Each of torch-fidelity, torchmetrics and clean-fid runs
   as its documentation says, and this program runs the recipe named after it; every run is a process of its own, with
   an empty cache and two threads, timed after the imports. clean-fid is handed the network as a module instead of
-  the TorchScript file. The numbers must agree to 1e-3, and each package must take at least
-  REQUIRED_FID times as long as its recipe does here. torchmetrics has no reader of folders: Pillow reads, as it does for all.
+  the TorchScript file; torchmetrics, which has no reader of folders, what Pillow reads. The numbers must agree to
+  1e-3, and each package must take at least REQUIRED_FID times as long as its recipe does here.
 * The reduction at D = 2048, from the features of images and the kept moments of a reference (and here, their kept
   factor) to a distance, as a table computes it once for each jackknife replicate: against numpy's covariance and
   scipy's sqrtm of the product. At least REQUIRED_REDUCTION times as fast.

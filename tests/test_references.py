@@ -2,9 +2,11 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -234,6 +236,21 @@ def test_gray_alpha_palette_and_animated_images(tmp_path: Path) -> None:
     for end in (20, 60, len(whole) - 30):
         with pytest.raises(GlanceBenchError, match=r"^cut\.png: cannot be read as an image"):
             decode("cut.png", whole[:end], notes)
+
+
+def test_16_bit_colour_is_read_by_its_high_bytes() -> None:
+    """Pillow cannot write such a file, so it is put together here: IHDR with depth 16 and colour type 2."""
+    values = np.random.default_rng(3).integers(0, 65536, (4, 5, 3)).astype(">u2")
+    lines = b"".join(b"\0" + row.tobytes() for row in values)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines)),
+        (b"IEND", b""),
+    ]
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in chunks:
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    assert np.array_equal(decode("deep", data, Counter()), (values >> 8).astype(np.uint8))
 
 
 def test_what_was_dropped_is_said_in_the_note(tmp_path: Path) -> None:
