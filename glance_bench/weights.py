@@ -63,6 +63,22 @@ WEIGHTS: dict[str, Weights] = {
             files=("model_index.json", "*/*.json", "*/*.txt", "*/*.jinja", "*/*.safetensors"),
         ),
         Weights(
+            "inception-2015-12-05",  # torch-fidelity's own release carries the same file, byte for byte
+            "96 MB",
+            "Apache-2.0",
+            url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+            "pt_inception-2015-12-05-6726825d.pth",
+            sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+            converted="inception-2015-12-05.safetensors",
+        ),
+        Weights(
+            "dinov2-large",
+            "1.2 GB",
+            "Apache-2.0",
+            repo="facebook/dinov2-large",
+            files=("config.json", "model.safetensors"),
+        ),
+        Weights(
             "qwen2.5-vl-7b",
             "16.6 GB",
             "Apache-2.0",
