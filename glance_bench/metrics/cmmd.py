@@ -12,22 +12,17 @@ Embeddings are near each other, so that every k is near 1: the ones are left out
 
 from __future__ import annotations
 
-import copy
-import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from glance_bench.digests import file_digests
-from glance_bench.errors import MissingData, UsageError
-from glance_bench.metrics.base import Column, Features, Images
+from glance_bench.metrics.base import Features
+from glance_bench.metrics.corpus import OnFeatures
 from glance_bench.metrics.openclip import PublishedClip, openai_weights, unit_length
 from glance_bench.metrics.pixels import CROP_THEN_PIL
-from glance_bench.sealed import digest_of, sha256_bytes, write_atomic
+from glance_bench.metrics.references import FeatureFile, Picture
 
 __all__ = ["Cmmd", "CmmdReference", "cmmd", "mean_kernel", "vit_l_14_336"]
 
@@ -57,6 +52,7 @@ class CmmdReference:
     """Unit embeddings float32[N, D] of the reference, and the mean of their own kernel."""
 
     features: Features
+    note: str = ""
 
     @cached_property
     def own(self) -> float:
@@ -76,83 +72,50 @@ def cmmd(features: Features, reference: CmmdReference) -> float:
     return SCALE * (mean_kernel(data, data) + reference.own - 2 * mean_kernel(data, other))
 
 
-class Cmmd:
-    """``cmmd[<model>]``, 0 or more. A ``ReferencedMetric``."""
-
-    kind: Literal["corpus"] = "corpus"
+class UnitEmbeddings:
+    """Unit image embeddings float32[N, D] of a CLIP model, as an ``Extractor``."""
 
     def __init__(self, model: PublishedClip) -> None:
         self._model = model
-        self._source: Path | None = None
-        self.against_board = False
-        self.name = f"cmmd[{model.name}]"
-        what = f"maximum mean discrepancy from the reference, in {model.name}, x1000"
-        self.columns = (Column(self.name, "CMMD", "lower", what),)
-
-    def against(self, source: Path | None) -> Self:
-        """See ``ReferencedMetric.against``."""
-        made = copy.copy(self)
-        made._source, made.against_board = source, source is None
-        made.__dict__.pop("_compared", None)
-        return made
-
-    @property
-    def extractor(self) -> str:
-        return f"{self._model.name}: {self._model.recipe}, unit image embedding, float32"
+        self.name = model.name
 
     @property
     def recipe(self) -> str:
-        """Raises UsageError when the source that was named is not there."""
-        return (
-            f"{self.name}: {self.extractor}; Gaussian sigma 10, V-statistic, x1000; against {self._compared}"
+        return f"{self._model.name}: {self._model.recipe}, unit image embedding, float32"
+
+    def features(self, images: Sequence[Picture]) -> Features:
+        """See ``Extractor.features``."""
+        alike = len({image.shape for image in images}) == 1
+        stacks = [np.stack(images)] if alike else [image[None] for image in images]
+        return np.concatenate([unit_length(self._model.encode_images(stack)) for stack in stacks])
+
+
+class Cmmd(OnFeatures):
+    """``cmmd[<model>]``, 0 or more."""
+
+    floor = 0.0
+    method = "Gaussian sigma 10, V-statistic, x1000"
+
+    def __init__(self, model: PublishedClip) -> None:
+        super().__init__(
+            UnitEmbeddings(model), "cmmd", "CMMD", "maximum mean discrepancy from the reference, x1000"
         )
 
-    @cached_property
-    def _compared(self) -> str:
-        if self._source is not None:
-            return f"{self._source.name} {_digest(self._source)}"
-        return "the board's reference" if self.against_board else "no reference"
-
-    def features(self, images: Images) -> Features:
-        """See ``CorpusMetric.features``; unit length."""
-        return unit_length(self._model.encode_images(images))
-
-    def reference(self, cache: Path) -> CmmdReference:
-        """Of the source that the suite named: kept in ``cache``, else made. Raises MissingData when it named none."""
-        if self._source is None:
-            raise MissingData(f"{self.name} waits for a reference: name images or features in the suite")
-        place = cache / f"reference-{sha256_bytes(self.recipe.encode())[:12]}.npz"
-        if place.is_file():
-            with np.load(place, allow_pickle=False) as stored:
-                return self.reference_of(stored["features"])
-        from glance_bench.metrics.references import reference_features
-
-        made = self.reference_of(reference_features(self._source, self.extractor, self.features))
-        buffer = io.BytesIO()
-        np.savez(buffer, features=made.features)
-        write_atomic(place, buffer.getvalue())
-        return made
+    def reference_from(self, stored: FeatureFile) -> CmmdReference:
+        return CmmdReference(unit_length(stored.rows()), stored.note)
 
     def reference_of(self, features: Features) -> CmmdReference:
         """See ``ReferencedMetric.reference_of``; embeddings of any length."""
         return CmmdReference(unit_length(np.asarray(features, dtype=np.float32)))
 
-    def reduce(self, features: npt.NDArray[np.float32], reference: CmmdReference) -> float:
+    def reduce(self, features: Features, reference: CmmdReference) -> float:
         """See ``cmmd``."""
         return cmmd(features, reference)
 
     def note(self, n: int, reference: CmmdReference) -> str:
         few = min(n, len(reference.features))
-        return f"only {few} images on one side: biased upwards, compare equal N only" if few < FEW else ""
-
-
-def _digest(source: Path) -> str:
-    """12 hex digits over the names and contents of a file, or of all files of a folder."""
-    if not source.exists():
-        raise UsageError(f"the reference {source} does not exist")
-    files = [source] if source.is_file() else sorted(file for file in source.rglob("*") if file.is_file())
-    names = [file.relative_to(source).as_posix() for file in files]
-    return digest_of(list(zip(names, file_digests(files), strict=True)))[:12]
+        biased = f"only {few} images on one side: biased upwards, compare equal N only" if few < FEW else ""
+        return "; ".join(filter(None, (biased, reference.note)))
 
 
 def vit_l_14_336() -> Cmmd:

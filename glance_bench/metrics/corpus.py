@@ -28,6 +28,7 @@ class OnFeatures(ABC):
     kind: Literal["corpus"] = "corpus"
     better: ClassVar[Literal["higher", "lower"]] = "lower"
     decimals: ClassVar[int] = 3
+    floor: ClassVar[float | None] = None
 
     def __init__(self, extractor: Extractor, formula: str, title: str, what: str, detail: str = "") -> None:
         """``formula`` is the name before the brackets, ``detail`` what stands in them after the extractor's name."""
@@ -37,7 +38,7 @@ class OnFeatures(ABC):
         inside = f"{extractor.name},{detail}" if detail else extractor.name
         self.name = f"{formula}[{inside}]"
         description = f"{what}, in features of {extractor.name}"
-        self.columns = (Column(self.name, title, self.better, description, self.decimals),)
+        self.columns = (Column(self.name, title, self.better, description, self.decimals, floor=self.floor),)
 
     @property
     def extractor(self) -> str:

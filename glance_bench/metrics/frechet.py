@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -81,6 +81,8 @@ def _between(covariance: Floats, reference: Moments) -> Floats:
 class FrechetDistance(OnFeatures):
     """``fid[...]`` on the Inception network, ``fd[...]`` on others: the distance above."""
 
+    floor: ClassVar[float | None] = 0.0
+
     def __init__(self, extractor: Extractor, formula: str) -> None:
         super().__init__(extractor, formula, TITLES[formula], "Frechet distance to the reference")
 
@@ -109,6 +111,8 @@ class FrechetInfinity(FrechetDistance):
     (Chong and Forsyth 2020, arXiv 1911.07023; official code mchong6/FID_IS_infinity, whose smallest part has 5,000
     images). It removes most of the bias in N of the generated side, not that of the reference.
     """
+
+    floor = None
 
     @property
     def method(self) -> str:

@@ -56,6 +56,7 @@ class Manifold(OnFeatures):
     """``precision[...,k3]`` and its siblings."""
 
     better = "higher"
+    floor = 0.0
 
     def __init__(self, extractor: Extractor, formula: Formula, convention: str) -> None:
         if convention not in CONVENTIONS:
