@@ -144,7 +144,9 @@ def _legend(results: Mapping[str, Any]) -> list[str]:
         f"Values with 95 % intervals. * best besides {reference}, = not told apart from that best.",
         f"results digest {results['digest'][:12]}",
     ]
-    waiting = results.get("waiting", {})
+    waiting: dict[str, list[str]] = {}
+    for metric, what in results.get("waiting", {}).items():
+        waiting.setdefault(what, []).append(metric)
     said += ["", "Not measured here:"] if waiting else []
-    said += [f"  {metric}  {what}" for metric, what in waiting.items()]
+    said += [f"  {', '.join(metrics)}: {what}" for what, metrics in waiting.items()]
     return list(map(visible, said))
