@@ -195,19 +195,20 @@ def _total_cells(metric: TotalledMetric, groups: Groups, reference: str, cells: 
             return lambda keep: float(of(own[keep]))
 
         made = _jackknife_cells(metric, total.column, scored, whole)
-        made = {name: cell for name, cell in made.items() if not math.isnan(cell["value"])}
         _add_jackknifed(made, total.column, reference, cells)
 
 
 def _jackknife_cells(
     metric: Metric, column: Column, groups: Groups, statistic: Callable[[pd.DataFrame], Statistic]
 ) -> Cells:
-    """A cell for each sampler, with a jackknife that leaves out the same prompts for all."""
+    """A cell for each sampler that has a value, with a jackknife that leaves out the same prompts for all."""
     made: Cells = {}
     for name, own in groups.items():
         jackknife = stats.group_jackknife(
             statistic(own), stats.group_labels(own["prompt_id"].tolist()), floor=column.floor
         )
+        if math.isnan(jackknife.value):
+            continue
         cell = made[name] = {"value": jackknife.value, "low": jackknife.low, "high": jackknife.high}
         cell |= {"n": len(own), "prompts": own["prompt_id"].nunique(), "interval": "jackknife"}
         cell |= {"recipe": recipe_id(metric), "replicates": jackknife.replicates.tolist()}

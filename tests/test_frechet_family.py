@@ -276,12 +276,14 @@ def test_a_set_covers_itself_and_not_what_is_far(real: np.ndarray) -> None:
     assert radii(line, 2).tolist() == [9, 4, 9, 36, 144]
 
 
-def test_too_few_images_for_k_neighbours_are_refused(real: np.ndarray) -> None:
+def test_too_few_images_for_k_neighbours_have_no_value(real: np.ndarray, tmp_path: Path) -> None:
     metric = Manifold(Colours(), "precision", "k3")
+    for own, other in ((real[:3], real), (real, real[:3])):
+        assert np.isnan(metric.reduce(own, metric.reference_of(other)))
+    assert metric.reduce(real[:4], metric.reference_of(real[:4])) == 1
+    np.savez(tmp_path / "few.npz", features=real[:3])
     with pytest.raises(UsageError, match="3 reference images, at least 4"):
-        metric.reference_of(real[:3])
-    with pytest.raises(ValueError, match="N >= 4"):
-        metric.reduce(real[:3], metric.reference_of(real))
+        metric.against(tmp_path / "few.npz").reference(tmp_path)
 
 
 # all of them
@@ -329,6 +331,8 @@ def test_notes_say_what_a_reader_must_know(fake: np.ndarray, real: np.ndarray) -
     large = Moments(np.zeros(2048), np.zeros((2048, 2048)), 5000)
     assert "informational below 2,048" in distance.note(2048, large) and distance.note(2049, large) == ""
     assert "280 images instead of 1000" in Kid(Colours()).note(300, KidReference(real))
+    assert "biased downwards" in Kid(Colours(), full=True).against(None).note(300, KidReference(real))
+    assert "downwards" not in Kid(Colours(), full=True).note(300, KidReference(real))
     assert "300 images against 280" in Manifold(Colours(), "recall", "k3").note(
         300, Manifold(Colours(), "recall", "k3").reference_of(real)
     )

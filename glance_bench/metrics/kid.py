@@ -80,7 +80,10 @@ class Kid(OnFeatures):
     def note(self, n: int, reference: KidReference) -> str:
         few = min(n, len(reference.features))
         size = f"subsets of {few} images instead of {SIZE}" if few < SIZE and not self._full else ""
-        return "; ".join(filter(None, (size, reference.note)))
+        same = (
+            "images share the reference's noise, so they are not independent: biased downwards, below 0 even"
+        )
+        return "; ".join(filter(None, (size, same if self.against_board else "", reference.note)))
 
 
 def _distance(x: Features, y: Features, first: Index, second: Index) -> float:

@@ -15,6 +15,7 @@ torch-fidelity takes VGG16 features unless told ``feature_extractor="inception-v
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -74,24 +75,25 @@ class Manifold(OnFeatures):
         )
 
     def reference_from(self, stored: FeatureFile) -> ManifoldReference:
+        if stored.n <= self._k:
+            raise UsageError(f"{self.name}: {stored.n} reference images, at least {self._k + 1} are needed")
         return self._reference(stored.rows(), stored.note)
 
     def reference_of(self, features: Features) -> ManifoldReference:
         return self._reference(features, "")
 
     def _reference(self, features: Features, note: str) -> ManifoldReference:
-        if len(features) <= self._k:
-            raise UsageError(
-                f"{self.name}: {len(features)} reference images, at least {self._k + 1} are needed"
-            )
         mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = features - mean  # distances stay, and rounding errors shrink
-        return ManifoldReference(centred, mean, radii(centred, self._k), note)
+        reach = radii(centred, self._k) if len(features) > self._k else np.zeros(0, np.float32)
+        return ManifoldReference(centred, mean, reach, note)
 
     def reduce(self, features: Features, reference: ManifoldReference) -> float:
-        """The share or density for float32[N > k, D] against the reference."""
-        own = checked(features, len(reference.mean), least=self._k + 1) - reference.mean
+        """The share or density for float32[N, D] against the reference; NaN where one side has k images or fewer."""
+        own = checked(features, len(reference.mean)) - reference.mean
         real = reference.features
+        if min(len(own), len(real)) <= self._k:
+            return math.nan
         if self._formula == "precision":
             inside = [self._within(block, reference.radii).any(axis=1) for block in _squares(own, real)]
         elif self._formula == "recall":
