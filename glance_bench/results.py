@@ -135,7 +135,7 @@ def scored_records(run: Run) -> pd.DataFrame:
             records = records.merge(scores, how="left", on=list(PAIR_KEYS), validate="m:1")
             unscored = records.pop("_scored").isna() & records["reference_sha256"].notna()
             refuse_unscored(entry["name"], int(unscored.sum()))
-    return records
+    return records.drop(columns=["reference_image", "reference_sha256"], errors="ignore")
 
 
 def _board(

@@ -23,7 +23,7 @@ class Diversity:
         self._model = model
         self.name = f"diversity[{model.name}]"
         what = f"mean cosine distance between images of a prompt, in {model.name}"
-        self.columns = (Column(self.name, "diversity", "higher", what),)
+        self.columns = (Column(self.name, "Diversity", "higher", what),)
 
     @property
     def extractor(self) -> str:

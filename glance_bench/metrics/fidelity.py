@@ -25,7 +25,7 @@ class Fidelity:
         self._model = model
         self.name = f"fidelity[{model.name}]"
         what = f"cosine with the reference's image from the same noise, in {model.name}"
-        self.columns = (Column(self.name, "fidelity", "higher", what),)
+        self.columns = (Column(self.name, "Fidelity", "higher", what),)
 
     @property
     def extractor(self) -> str:
