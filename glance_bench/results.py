@@ -35,7 +35,7 @@ from glance_bench.cells import add_cells, columns_of, recipe_id, refuse_unscored
 from glance_bench.exchange.official import official_metric, with_official
 from glance_bench.metrics.base import UnitMetric
 from glance_bench.sealed import digest_of
-from glance_bench.store import PAIR_KEYS
+from glance_bench.units import PAIR_KEYS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ from .sealed import (
     write_folder,
     write_json,
 )
+from .units import PAIR_KEYS, RECORD_COLUMNS, UnitInfo, content_key, read_unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,62 +52,7 @@ if TYPE_CHECKING:
 
     from .prompts import Prompt
 
-__all__ = ["PAIR_KEYS", "RECORD_COLUMNS", "Run", "UnitInfo", "content_key", "read_unit"]
-
-RECORD_COLUMNS = {
-    "model": "string",
-    "sampler": "string",
-    "prompt_set": "string",
-    "prompt_id": "string",
-    "index": "int64",
-    "seed": "int64",
-    "image": "string",
-    "image_sha256": "string",
-    "width": "int64",
-    "height": "int64",
-    "finite": "bool",
-    "black": "bool",
-    "truncated": "bool",
-    "evaluations": "int64",
-    "batch_size": "int64",
-}
-
-
-PAIR_KEYS = ("image_sha256", "reference_sha256", "prompt_id")
-
-
-@dataclass(frozen=True)
-class UnitInfo:
-    """One unit of generated work: ``slice`` counts the prompt set's slices from 0, ``folder`` is relative."""
-
-    model: str
-    sampler: str
-    prompt_set: str
-    slice: int
-    key: str
-    folder: str
-
-
-def read_unit(folder: Path) -> dict[str, Any]:
-    """A unit's ``unit.json``. Raises FileNotFoundError when it is absent, Damaged when it is not whole."""
-    path = folder / "unit.json"
-    try:
-        document = json.loads(path.read_bytes())
-        digest = document.pop("digest")
-        names = [file["file"] for file in [*document["images"], document["records"]]]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise Damaged(path, f"is not a unit record ({error})") from error
-    if digest != digest_of(document):
-        raise Damaged(path, "was altered: its content does not match its own digest")
-    for name in names:
-        if Path(name).name != name:
-            raise Damaged(path, f"names a file outside the unit: {name!r}")
-    return dict(document)
-
-
-def content_key(unit: Mapping[str, Any]) -> str:
-    """What a unit shows: its images and their prompts' texts, as 16 hex digits. See also ``Run.score_key``."""
-    return digest_of([[i["sha256"], i["prompt_id"], i["text_sha256"]] for i in unit["images"]])[:16]
+__all__ = ["Run"]
 
 
 def _file(name: str, data: bytes) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from glance_bench.metrics.ocr import Ocr
 from glance_bench.metrics.truth import Truth
 from glance_bench.prompts import Prompt
 from glance_bench.sealed import parquet_bytes, seal
-from glance_bench.store import Run, UnitInfo, read_unit
+from glance_bench.store import Run
 from glance_bench.testbed.scenes import KINDS, caption, sample_scene
 from glance_bench.testbed.world import render
+from glance_bench.units import UnitInfo, read_unit
 
 SAMPLERS = {  # how much each one spoils, 0 to 1
     "teacher-50": 0.0,

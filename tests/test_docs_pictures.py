@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from glance_bench.prompts import Prompt
-from glance_bench.store import Run, UnitInfo
+from glance_bench.store import Run
+from glance_bench.units import UnitInfo
 
 SCRIPT = Path(__file__).resolve().parent.parent / "docs" / "make_pictures.py"
 spec = importlib.util.spec_from_file_location("make_pictures", SCRIPT)

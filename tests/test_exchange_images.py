@@ -27,7 +27,8 @@ from glance_bench.exchange.record import merged, read_imports
 from glance_bench.metrics.health import Health
 from glance_bench.prompts import Prompt
 from glance_bench.sealed import Damaged, sha256_bytes
-from glance_bench.store import RECORD_COLUMNS, Run, read_unit
+from glance_bench.store import Run
+from glance_bench.units import RECORD_COLUMNS, read_unit
 from tests import exchange_fixtures as bench
 from tests.fake_run import METRICS, _score, make_run, prompts_of
 

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ..sealed import find_sealed
-from ..store import Run, read_unit
+from ..store import Run
 from ..terminal import printable
+from ..units import read_unit
 from .estimate import cost_of
 from .plan import Plan, Work
 

@@ -11,8 +11,9 @@ from PIL import Image
 
 from ..metrics.base import Images
 from ..sealed import Damaged, digest_of, find_sealed, parquet_bytes, read_sealed, seal, sha256_bytes
-from ..store import PAIR_KEYS, Run
+from ..store import Run
 from ..terminal import Progress
+from ..units import PAIR_KEYS
 from .plan import Plan, PlannedMetric
 from .trace import trace
 

@@ -20,9 +20,9 @@ from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
 from ..samplers.trained import check_phases, trained_card
 from ..sealed import digest_of, sha256_bytes, slug
-from ..store import UnitInfo
 from ..suite import LocalModel, LoraSampler, PromptUse, Suite
 from ..trajectory import Trajectory
+from ..units import UnitInfo
 from .adapt import Job, planned
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from ..exchange.pending import imported_works
 from ..exchange.record import merged
 from ..machine import environment
 from ..sealed import digest_of, find_sealed, sha256_file
-from ..store import Run, read_unit
+from ..store import Run
 from ..suite import Suite
 from ..terminal import Progress
+from ..units import read_unit
 from .adapt import train_missing
 from .pairs import PendingPairs, pending_pairs, score_pairs
 from .plan import Plan, PlannedSampler, Work, make_plan

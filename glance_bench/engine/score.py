@@ -12,8 +12,9 @@ from PIL import Image
 from ..exchange.pending import ImportedWork
 from ..metrics.base import FROM_FEATURES
 from ..sealed import Damaged, find_sealed, parquet_bytes, read_sealed, seal, sha256_bytes
-from ..store import Run, read_unit
+from ..store import Run
 from ..terminal import Progress
+from ..units import read_unit
 from .plan import Plan, PlannedMetric, Work
 from .trace import trace
 

@@ -22,8 +22,8 @@ from glance_bench.exchange.matching import Matched, match
 from glance_bench.exchange.record import add_sampler
 from glance_bench.exchange.stated import read_latency
 from glance_bench.sealed import digest_of, sha256_bytes, sha256_file, slug
-from glance_bench.store import UnitInfo
 from glance_bench.terminal import printable
+from glance_bench.units import UnitInfo
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt

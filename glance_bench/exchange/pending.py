@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from glance_bench.errors import GlanceBenchError
 from glance_bench.exchange.board import prompts_of
 from glance_bench.exchange.record import read_imports
-from glance_bench.store import read_unit
+from glance_bench.units import read_unit
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt
-    from glance_bench.store import Run, UnitInfo
+    from glance_bench.store import Run
+    from glance_bench.units import UnitInfo
 
 __all__ = ["ImportedItem", "ImportedWork", "imported_works"]
 

@@ -17,8 +17,8 @@ from glance_bench.exchange.parse import Finder, Found, parse
 from glance_bench.exchange.record import add_metric
 from glance_bench.metrics.text_match import storable
 from glance_bench.sealed import find_sealed, parquet_bytes, seal, sha256_file
-from glance_bench.store import content_key, read_unit
 from glance_bench.terminal import printable
+from glance_bench.units import content_key, read_unit
 
 if TYPE_CHECKING:
     from glance_bench.metrics.base import Row
