@@ -23,9 +23,9 @@ from .errors import GlanceBenchError, MissingData, UsageError, near_misses
 from .locks import LockedRepo, locked_commit, read_lock, write_lock
 from .prompts.files import cached, digest, given, manifest, missing
 from .prompts.sources import SOURCES, Source
-from .registry import METRICS
+from .registry import METRICS, MODELS
 from .sealed import sha256_bytes, write_folder
-from .suite import Suite
+from .suite import Profile, Suite
 from .terminal import Progress
 from .weights import WEIGHTS, weights_folder
 
@@ -124,10 +124,13 @@ def fetch_suite(suite: Suite, lock: Path | None = None, progress: Progress | Non
 
 
 def targets_of(suite: Suite) -> list[str]:
-    """The published prompt sets of the suite and its profiles, and the weights that its metrics wait for now."""
-    uses = [*suite.prompts, *chain.from_iterable(one.prompts or () for one in suite.profiles.values())]
+    """The published prompt sets and models of the suite and its profiles, and the weights its metrics wait for now."""
+    rooms: list[Suite | Profile] = [suite, *suite.profiles.values()]
+    uses = chain.from_iterable(room.prompts or () for room in rooms)
     targets = [use.set for use in uses if use.texts is None and use.set in SOURCES]
-    for name in suite.metrics:
+    models = [MODELS.get(name) for room in rooms for name in room.models if isinstance(name, str)]
+    targets += [model.source for model in models if isinstance(model.source, str)]
+    for name in chain.from_iterable(suite.metric_names()):
         try:
             METRICS.get(name)()
         except MissingData as waits:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from glance_bench.prefetch import targets_of
 from glance_bench.profiles import choose
 from glance_bench.registry import METRICS, PROMPT_SETS
 from glance_bench.suite import list_suites, load_suite
@@ -51,6 +52,13 @@ def test_a_machine_without_a_gpu_gets_the_testbed_and_is_told_what_is_left_out(
     assert set(load_suite(name).metrics) == set(suite.left_out) | set(suite.metrics) & set(
         load_suite(name).metrics
     )
+
+
+def test_prefetch_knows_prompts_models_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    wanted = targets_of(load_suite("dpg"))
+    assert wanted == ["dpg", "flux.1-dev", "qwen-image", "qwen2.5-vl-7b", "clip-vit-l-14-336"]
+    assert targets_of(load_suite("dpg").with_profile("testbed")) == wanted[3:]
 
 
 def test_a_run_of_one_measures_what_it_can_and_says_what_it_waits_for(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ def prefetch(
     lock: Annotated[
         bool, typer.Option("--lock", help="Pin a suite's commits and digests in SUITE.lock.yaml beside it.")
     ] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="Of a suite: only what this profile needs; default: all of them.")
+    ] = None,
     data: Data = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -36,7 +39,7 @@ def prefetch(
         from ..terminal import Progress, printable
 
         progress = Progress(quiet)
-        fetched = [one for target in targets for one in _fetch(target, lock, progress)]
+        fetched = [one for target in targets for one in _fetch(target, lock, profile, progress)]
         if as_json:
             keys = ("target", "new", "licence", "note")
             print_json(
@@ -48,7 +51,7 @@ def prefetch(
             print(printable(said))
 
 
-def _fetch(target: str, lock: bool, progress: Progress) -> list[Fetched]:
+def _fetch(target: str, lock: bool, profile: str | None, progress: Progress) -> list[Fetched]:
     from ..locks import lock_beside
     from ..prefetch import fetch, fetch_suite
     from ..suite import find_suite, list_suites, load_suite
@@ -56,7 +59,9 @@ def _fetch(target: str, lock: bool, progress: Progress) -> list[Fetched]:
     if target not in list_suites() and not Path(target).is_file():
         return fetch([target], None, progress)
     pins = lock_beside(find_suite(target))
-    return fetch_suite(load_suite(target), pins if lock or pins.is_file() else None, progress)
+    suite = load_suite(target)
+    suite = suite.with_profile(profile) if profile else suite
+    return fetch_suite(suite, pins if lock or pins.is_file() else None, progress)
 
 
 def convert(
