@@ -1,9 +1,9 @@
 """The errors a user is meant to read: one line with what is wrong, what was expected, the nearest name."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["GlanceBenchError", "MissingData", "UsageError", "near_misses"]
+__all__ = ["Failures", "GlanceBenchError", "MissingData", "UsageError", "near_misses"]
 
 
 class GlanceBenchError(Exception):
@@ -20,6 +20,14 @@ class UsageError(GlanceBenchError):
 
 class MissingData(GlanceBenchError):
     """Published weights or prompt files that are not on this machine: what, how large, which command fetches them."""
+
+
+class Failures(GlanceBenchError):
+    """Several things that went wrong independently of each other; ``lines`` has one for each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
 
 
 def near_misses(name: str, valid: Iterable[str], limit: int = 3) -> str:

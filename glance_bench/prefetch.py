@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from .digests import file_digests
 from .download import download
-from .errors import GlanceBenchError, MissingData, UsageError, near_misses
+from .errors import Failures, GlanceBenchError, MissingData, UsageError, near_misses
 from .locks import LockedRepo, locked_commit, read_lock, write_lock
 from .prompts.files import cached, digest, given, manifest, missing
 from .prompts.sources import SOURCES, Source
@@ -87,7 +87,7 @@ def fetch(
     added to it. What the data folder holds is neither fetched nor pinned.
 
     Raises UsageError for an unknown name before anything is fetched. When something cannot be fetched, the rest
-    still is; then GlanceBenchError says, a line each, what is missing and what to do by hand.
+    still is; then Failures says, a line each, what is missing and what to do by hand.
     """
     names = list(dict.fromkeys(targets))
     for name in names:
@@ -109,7 +109,7 @@ def fetch(
     if lock is not None:
         write_lock(lock, pins.hub, pins.urls)
     if failures:
-        raise GlanceBenchError("\n".join(failures))
+        raise Failures(failures)
     return fetched
 
 

@@ -61,6 +61,21 @@ def test_prefetch_knows_prompts_models_and_weights(tmp_path: Path, monkeypatch: 
     assert targets_of(load_suite("dpg").with_profile("testbed")) == wanted[3:]
 
 
+def test_what_cannot_be_fetched_is_a_line_each_with_what_to_do_by_hand(tmp_path: Path) -> None:
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path), "GLANCE_BENCH_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "glance_bench", "prefetch", "-q", "geneval", "suites/longtext.yaml"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **offline},
+        cwd=Path(__file__).parent.parent,
+    )
+    assert done.returncode == 3 and done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 5, "prompts; and of the suite prompts, two models, the judge"
+    assert all(line.startswith("error: cannot fetch ") and "By hand: " in line for line in lines)
+
+
 def test_a_run_of_one_measures_what_it_can_and_says_what_it_waits_for(tmp_path: Path) -> None:
     done = subprocess.run(
         [

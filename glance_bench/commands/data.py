@@ -20,7 +20,8 @@ def prefetch(
     targets: Annotated[
         list[str],
         typer.Argument(
-            metavar="TARGET...", help="Suites, prompt sets, weights, or hub models as owner/name[@revision]."
+            metavar="TARGET...",
+            help="Prompt sets, weights, hub models as owner/name[@revision], or suites, best by path.",
         ),
     ],
     lock: Annotated[
@@ -36,27 +37,34 @@ def prefetch(
     """Download what a suite needs: prompt files, models, weights of metrics. Nothing else downloads anything."""
     with guarded():
         use_data(data)
+        from ..errors import Failures
         from ..terminal import Progress, printable
 
         progress = Progress(quiet)
-        fetched = [one for target in targets for one in _fetch(target, lock, profile, progress)]
+        fetched, failures = [], []
+        for target in targets:
+            try:
+                fetched += _fetch(target, lock, profile, progress)
+            except Failures as several:  # the other targets are still fetched
+                failures += several.lines
         if as_json:
             keys = ("target", "new", "licence", "note")
             print_json(
                 [{key: getattr(one, key) for key in keys} | {"place": str(one.place)} for one in fetched]
             )
-            return
-        for one in fetched:
-            said = f"{one.target}: {one.place}" + (f" ({one.note})" if one.note else "")
-            print(printable(said))
+        for one in fetched if not as_json else ():
+            print(printable(f"{one.target}: {one.place}" + (f" ({one.note})" if one.note else "")))
+        if failures:
+            raise Failures(failures)
 
 
 def _fetch(target: str, lock: bool, profile: str | None, progress: Progress) -> list[Fetched]:
     from ..locks import lock_beside
     from ..prefetch import fetch, fetch_suite
+    from ..prompts.sources import SOURCES
     from ..suite import find_suite, list_suites, load_suite
 
-    if target not in list_suites() and not Path(target).is_file():
+    if target in SOURCES or (target not in list_suites() and not Path(target).is_file()):
         return fetch([target], None, progress)
     pins = lock_beside(find_suite(target))
     suite = load_suite(target)

@@ -54,14 +54,15 @@ def show(leaderboard: Any, results: dict[str, Any]) -> None:
 @contextmanager
 def guarded() -> Iterator[None]:
     """Turns the errors meant for the user into one line and an exit code."""
-    from ..errors import GlanceBenchError
+    from ..errors import Failures, GlanceBenchError
 
     try:
         yield
     except GlanceBenchError as error:
         from ..terminal import printable
 
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        for line in error.lines if isinstance(error, Failures) else (str(error),):
+            print(f"error: {printable(line)}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
         told = f"{error.filename or 'input or output'}: {error.strerror}" if error.strerror else error
