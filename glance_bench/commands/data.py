@@ -41,7 +41,8 @@ def prefetch(
         from ..terminal import Progress, printable
 
         progress = Progress(quiet)
-        fetched, failures = [], []
+        fetched: list[Fetched] = []
+        failures: list[str] = []
         for target in targets:
             try:
                 fetched += _fetch(target, lock, profile, progress)
