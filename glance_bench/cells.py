@@ -195,6 +195,8 @@ def _total_cells(metric: TotalledMetric, groups: Groups, reference: str, cells: 
             return lambda keep: float(of(own[keep]))
 
         made = _jackknife_cells(metric, total.column, scored, whole)
+        for cell in made.values():
+            cell["low"], cell["high"] = np.clip((cell["low"], cell["high"]), *total.bounds).tolist()
         _add_jackknifed(made, total.column, reference, cells)
 
 

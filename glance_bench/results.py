@@ -82,7 +82,7 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
                 "better": column.better,
                 "description": column.description,
                 "decimals": column.decimals,
-                "headline": column.headline and not column.flag,
+                "headline": column.headline,
                 "flag": column.flag,
             }
             for metric in metrics

@@ -69,6 +69,10 @@ class Column:
     flag: bool = False
     floor: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.flag:
+            object.__setattr__(self, "headline", False)
+
 
 class Metric(Protocol):
     """What every metric has."""
@@ -108,11 +112,13 @@ class Total:
     """A number that a set of rows gives as a whole and that is no mean over prompts, such as a pooled word recall.
 
     ``of`` takes the rows as a frame (the metric's columns and notes, ``prompt_id`` and ``index``; NaN where a row
-    left a column out) and returns NaN where nothing applies. Its interval is a jackknife over prompts.
+    left a column out) and returns NaN where nothing applies. Its interval is a jackknife over prompts,
+    cut at ``bounds``.
     """
 
     column: Column
     of: Callable[[pd.DataFrame], float]
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 @runtime_checkable

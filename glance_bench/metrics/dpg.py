@@ -60,6 +60,7 @@ class Dpg(Questioned):
                     headline=False,
                 ),
                 partial(_pooled, note=self._by_category, category=category, scale=self.scale),
+                (0.0, self.scale),
             )
             for category in CATEGORIES
         )

@@ -93,7 +93,7 @@ class Geneval:
                 "GenEval uncovered",
                 "lower",
                 "share of images without a verdict",
-                headline=False,
+                flag=True,
             ),
         )
         overall = Column(self.name, "GenEval", "higher", f"mean of the six tasks' scores, by {referee.name}")

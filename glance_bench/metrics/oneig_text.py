@@ -24,6 +24,7 @@ lines themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -90,7 +91,11 @@ class OneigText:
             Total(
                 Column(self.name, "OneIG text", "higher", "1 - ED / M x (1 - CR) x (1 - WAC)"), self._score
             ),
-            Total(Column(self._of("ed"), "ED", "lower", "mean edit distance, in characters", 1), self._ed),
+            Total(
+                Column(self._of("ed"), "ED", "lower", "mean edit distance, in characters", 1),
+                self._ed,
+                (0.0, math.inf),
+            ),
             Total(Column(self._of("cr"), "CR", "higher", "share of images with edit distance 0"), self._cr),
             Total(Column(self._of("wac"), "WAC", "higher", "wanted words that are read, pooled"), self._wac),
         )

@@ -71,14 +71,14 @@ class Questioned:
                 f"{self.title} uncovered",
                 "lower",
                 "share of questions without an answer; 1 for a prompt that has no questions",
-                headline=False,
+                flag=True,
             ),
             Column(
                 self._unclear,
                 f"{self.title} unclear",
                 "lower",
                 "share of answers that are neither yes nor no; they count as no",
-                headline=False,
+                flag=True,
             ),
         )
 

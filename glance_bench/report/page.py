@@ -178,10 +178,15 @@ def _warnings(results: Mapping[str, Any]) -> list[str]:
             for row in board["samplers"]:
                 cell = row["cells"].get(column["name"])
                 if cell and cell["value"]:
-                    counts = f"{round(cell['value'] * cell['n'])} of {cell['n']}"
-                    alike.setdefault(counts, []).append(row["sampler"])
+                    alike.setdefault(_share(cell["value"], cell["n"]), []).append(row["sampler"])
             for counts, names in alike.items():
                 who = "every sampler" if len(names) == len(board["samplers"]) else ", ".join(names)
                 what = column["description"].removeprefix("share of ")
                 found.append(f"{board['model']}, {who}: {counts} {what}.")
     return found
+
+
+def _share(value: float, n: int) -> str:
+    """``3 of 48`` of flags that are 0 or 1, a percentage of those that are shares themselves."""
+    count = value * n
+    return f"{round(count)} of {n}" if abs(count - round(count)) < 1e-6 else f"{100 * value:.1f} % of"
