@@ -75,9 +75,10 @@ class Manifold(OnFeatures):
         )
 
     def reference_from(self, stored: FeatureFile) -> ManifoldReference:
-        if stored.n <= self._k:
-            raise UsageError(f"{self.name}: {stored.n} reference images, at least {self._k + 1} are needed")
-        return self._reference(stored.rows(), stored.note)
+        rows = stored.rows()
+        if len(rows) <= self._k:
+            raise UsageError(f"{self.name}: {len(rows)} reference images, at least {self._k + 1} are needed")
+        return self._reference(rows, stored.note)
 
     def reference_of(self, features: Features) -> ManifoldReference:
         return self._reference(features, "")
