@@ -6,26 +6,18 @@ any network sees it (OneIG-Bench/OneIG-Benchmark, scripts/utils/utils.py).
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 
+from glance_bench.judges.pictures import as_jpeg, is_black
 from glance_bench.metrics.base import Images
 
-__all__ = ["JPEG_QUALITY", "official_cells"]
-
-JPEG_QUALITY = 75  # Pillow's default
+__all__ = ["official_cells"]
 
 
 def official_cells(images: Images) -> tuple[Images, list[int]]:
     """uint8[N, H, W, 3] to uint8[M, H, W, 3], M <= N, as they come back from JPEG, and which of the N they are."""
-    from PIL import Image
-
-    kept = [i for i, image in enumerate(images) if image.any()]
+    kept = [i for i, image in enumerate(images) if not is_black(image)]
     made = np.empty((len(kept), *images.shape[1:]), np.uint8)
     for place, i in zip(made, kept, strict=True):
-        buffer = io.BytesIO()
-        Image.fromarray(images[i]).save(buffer, format="JPEG", quality=JPEG_QUALITY)
-        with Image.open(buffer) as opened:
-            place[:] = np.asarray(opened.convert("RGB"))
+        place[:] = as_jpeg(images[i])
     return made, kept

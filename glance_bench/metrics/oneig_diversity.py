@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from glance_bench.judges.pictures import JPEG_QUALITY
 from glance_bench.metrics.base import Column, Features, Images
 from glance_bench.metrics.diversity import Diversity
 from glance_bench.metrics.dreamsim import DreamSim, published_dreamsim
-from glance_bench.metrics.oneig_cells import JPEG_QUALITY, official_cells
+from glance_bench.metrics.oneig_cells import official_cells
 
 __all__ = ["OneigDiversity", "oneig_diversity"]
 

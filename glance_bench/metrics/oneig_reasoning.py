@@ -21,8 +21,9 @@ import numpy.typing as npt
 
 from glance_bench.digests import file_digests
 from glance_bench.errors import GlanceBenchError, MissingData
+from glance_bench.judges.pictures import JPEG_QUALITY
 from glance_bench.metrics.base import Column, Images, Row
-from glance_bench.metrics.oneig_cells import JPEG_QUALITY, official_cells
+from glance_bench.metrics.oneig_cells import official_cells
 from glance_bench.metrics.openclip import unit_length
 from glance_bench.metrics.visiontower import VisionTower
 from glance_bench.weights import find_weights

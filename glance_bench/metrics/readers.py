@@ -6,14 +6,13 @@ and repairs misspellings that OCR reports as drawn. So each score bears its read
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from glance_bench.judges.base import Judge
+from glance_bench.judges.pictures import as_jpeg
 from glance_bench.metrics.base import Images
 from glance_bench.metrics.ocr import engine_recipe, read_text
 
@@ -81,14 +80,8 @@ class JudgeReader:
             places = [i for i, own in enumerate(tokens) if own == limit]
             shown = images[places]
             if self._jpeg:
-                shown = np.stack([_through_jpeg(image) for image in shown])
+                shown = np.stack([as_jpeg(image) for image in shown])
             questions = [self._instruction] * len(places)
             for i, answer in zip(places, self._judge.answer(shown, questions, tokens=limit), strict=True):
                 answers[i] = answer
         return answers
-
-
-def _through_jpeg(image: Images) -> Images:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="JPEG")
-    return np.asarray(Image.open(buffer))
