@@ -27,10 +27,8 @@ or more, "medium-sized" a twentieth, "small" (tiny) a fortieth. 120 words cannot
 
 Accented texts are in nine European languages, Turkish and Vietnamese; Chinese ones use simplified characters.
 
-What OCR can reach at most: each text drawn black on a white page of 1024 px in its asked size (90, 45 or 22 px; DejaVu
-Sans, Noto Sans CJK; smaller where it did not fit) and read by RapidOCR gives a pooled word recall (``longtext``) of
-0.996 for ascii, 0.976 for accented and 0.999 for Chinese. Exact images (``oneig_text``'s CR) are 0.94, 0.76 and 0.96:
-the dotted capital I of Turkish is misread, and a lone small word on an empty page is overlooked.
+RapidOCR does not read every one of these texts even when it is drawn plainly: it misreads the dotted capital I of
+Turkish, and overlooks a lone small word on an otherwise empty page. Compare samplers on the same prompts only.
 
 The order is fixed and spreads every stratum: any 5 prompts from a multiple of 5 on have all layouts, the first 5 have
 all lengths too, and any 25 from a multiple of 25 on have every pair of layout and length. So ``limit`` takes a fair

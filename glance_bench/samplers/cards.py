@@ -10,6 +10,7 @@ No torch. The shipped cards lie in ``baselines/``; a card may as well be named b
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,12 +78,12 @@ class _Strict(BaseModel):
 Steps = Annotated[int, Field(ge=1, le=1000)]
 
 
-class OnGrid(_Strict):
+class OnGrid(_Strict, ABC):
     """A schedule that keeps some levels of a grid of the model's own."""
 
+    @abstractmethod
     def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
         """The grid, float64[n + 1], and the kept indices."""
-        raise NotImplementedError
 
     def moves(self, geometry: Geometry) -> list[Move]:
         """One move a step, from each kept level to the next and from the last to 0."""
