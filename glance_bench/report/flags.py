@@ -1,4 +1,4 @@
-"""What a reader must know before the numbers of a board: questions without an answer, prompts cut, images that failed."""
+"""What a reader must know before the numbers of a board: questions without an answer, prompts cut, failed images."""
 
 from __future__ import annotations
 
