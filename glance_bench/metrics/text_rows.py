@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["CHINESE", "MATCHED", "WANTED", "Part", "TextRows", "words_of"]
 
 Part = tuple[str, str, Literal["higher", "lower"], str, int]  # name, title, better, description, decimals
-    str, str, Literal["higher", "lower"], str, int
-]  # of a row: what it is, title, better, description, decimals
 
 MATCHED: Part = ("matched", "words read", "higher", "wanted words (Chinese: characters) that are read", 1)
 WANTED: Part = ("wanted", "words", "higher", "words (Chinese: characters) that are wanted", 1)
