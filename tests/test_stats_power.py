@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import nct, norm, t
 
@@ -53,7 +53,8 @@ def test_many_prompts_give_the_textbook_formula() -> None:
     assert stats.minimum_detectable(2.0, 10) > (norm.ppf(0.95) + norm.ppf(0.8)) * 2.0 / math.sqrt(10)
 
 
-@given(st.floats(0.2, 30), st.floats(0.5, 0.99), st.sampled_from([0.9, 0.95, 0.99]), st.sampled_from([1, 2]))
+@settings(deadline=None)
+@given(st.floats(0.2, 10), st.floats(0.5, 0.99), st.sampled_from([0.9, 0.95, 0.99]), st.sampled_from([1, 2]))
 def test_needed_n_is_the_fewest_prompts_that_do(sd: float, power: float, level: float, sided: int) -> None:
     n = stats.needed_n(sd, 1.0, power=power, level=level, sided=sided)
     tried = 2

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
@@ -53,6 +53,7 @@ def test_retention_resamples_prompts_in_pairs() -> None:
     assert (ratio.low, ratio.value, ratio.high) == pytest.approx((0.9, 0.9, 0.9))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)), min_size=2, max_size=30), st.floats(0.5, 100)
 )

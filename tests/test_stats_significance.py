@@ -89,7 +89,7 @@ def test_one_prompt_shows_next_to_nothing() -> None:
     assert stats.sign_flip([-3.0], alternative="greater") == 1.0
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.one_of(FEW, MANY), st.randoms(use_true_random=False), st.sampled_from(SIDES))
 def test_sign_flip_does_not_depend_on_order(deltas: list[float], random, side: str) -> None:
     shuffled = random.sample(deltas, len(deltas))
@@ -97,7 +97,7 @@ def test_sign_flip_does_not_depend_on_order(deltas: list[float], random, side: s
     assert a == b
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.one_of(FEW, MANY), st.sampled_from([0.0, 0.5]))
 def test_sign_flip_looks_the_same_from_the_other_side(deltas: list[float], shift: float) -> None:
     turned = [-delta for delta in deltas]
@@ -107,7 +107,7 @@ def test_sign_flip_looks_the_same_from_the_other_side(deltas: list[float], shift
         assert here == stats.sign_flip(turned, shift=-shift, alternative=other[side], flips=500)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(FEW, st.floats(0, 10))
 def test_a_loss_beyond_a_margin_is_never_easier_to_show_than_a_loss(
     deltas: list[float], margin: float

