@@ -193,6 +193,10 @@ def test_two_speed_ups_measured_apart_are_compared() -> None:
     assert change.n == 80
     same = stats.log_ratio_difference(first, first)
     assert same.ratio == 1.0 and same.low < 1.0 < same.high  # sessions of their own, so not paired
+    one = stats.log_ratio(np.exp(first), np.ones(80))  # two equal variances: wider by the root of two
+    assert math.log(same.high / same.low) / math.log(one.high / one.low) == pytest.approx(
+        math.sqrt(2), abs=0.15
+    )
     fixed = stats.log_ratio_difference(first, np.full(30, math.log(2)))
     alone = stats.log_ratio(np.exp(first), np.full(80, 2.0))
     assert fixed.n == 30
