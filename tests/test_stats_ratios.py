@@ -168,6 +168,29 @@ def test_a_speed_up_is_the_median_block() -> None:
     assert ratio.low < ratio.ratio < ratio.high and ratio.n == 61
 
 
+@pytest.mark.parametrize(
+    ("n", "level", "enough"), [(2, 0.95, 0), (5, 0.95, 0), (6, 0.95, 1), (5, 0.9, 1), (7, 0.99, 0)]
+)
+def test_too_few_blocks_have_no_interval(n: int, level: float, enough: int) -> None:
+    """Even from the fastest to the slowest block, five hold the median of all blocks in 15 of 16 cases only."""
+    logs = np.linspace(-0.1, 0.1, n)
+    for ratio in (
+        stats.log_ratio(np.exp(logs), np.ones(n), level=level),
+        stats.log_ratio_difference(logs, np.zeros(40), level=level),
+    ):
+        assert ratio.ratio == pytest.approx(1.0)
+        assert bool(np.isfinite([ratio.low, ratio.high]).all()) == bool(enough)
+
+
+def test_six_blocks_cover_the_truth_nearly_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(12)
+    hits = 0
+    for trial in range(500):
+        ratio = stats.log_ratio(rng.lognormal(0, 0.02, 6), np.ones(6), trial, resamples=400)
+        hits += ratio.low <= 1.0 <= ratio.high
+    assert 0.90 <= hits / 500 <= 0.98
+
+
 def test_turning_a_ratio_round_inverts_it() -> None:
     slow, fast = blocks(np.random.default_rng(8), 41, 3.0)
     here, turned = stats.log_ratio(slow, fast), stats.log_ratio(fast, slow)
