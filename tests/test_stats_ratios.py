@@ -92,9 +92,9 @@ def test_retention_of_bad_input_is_refused(a: list, b: list) -> None:
 
 def test_retention_of_three_thousand_prompts_is_quick() -> None:
     teacher = np.random.default_rng(0).random(3000)
-    start = time.perf_counter()
+    start = time.process_time()
     stats.ratio_of_means(teacher**2, teacher)
-    assert time.perf_counter() - start < 1.0  # 0.09 s on an idle core
+    assert time.process_time() - start < 1.0  # 0.09 s on an idle core
 
 
 def test_jackknife_ratio_of_means_is_the_linearised_error() -> None:
