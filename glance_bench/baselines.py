@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glance_bench.errors import GlanceBenchError, UsageError, near_misses
+from glance_bench.errors import UsageError, near_misses
 from glance_bench.evidence import Evidence, read_evidence
 from glance_bench.exchange.folders import files_below
 from glance_bench.packing import (
@@ -88,6 +88,7 @@ def save_baseline(
             "baseline",
             {"name": name, "from": origin(evidence), "bytes": size, "files": files},
         )
+        _refuse_taken(place, replace)  # once more: packing took a while
         put_folder(temporary, place)
     return place, document
 
@@ -96,20 +97,29 @@ def _refuse_taken(place: Path, replace: bool) -> None:
     if not place.exists() and not place.is_symlink():
         return
     if not replace:
-        raise UsageError(f"{place} is there already: --replace takes its place, --as NAME saves under another name")
+        raise UsageError(
+            f"{place} is there already: --replace takes its place, --as NAME saves under another name"
+        )
     if place.is_symlink() or not (place / DOCUMENT).is_file():
         raise UsageError(f"{place} is there and is no baseline: move it away, or save with --as NAME")
     known = {DOCUMENT, *read_listing(place / DOCUMENT, "baseline")["files"]}
     if foreign := [file for file in files_below(place) if file not in known]:
-        raise UsageError(f"{place} holds files that no baseline has ({', '.join(foreign[:5])}): move them away first")
+        raise UsageError(
+            f"{place} holds files that no baseline has ({', '.join(foreign[:5])}): move them away first"
+        )
 
 
 def _too_large(size: int, files: dict[str, dict[str, Any]], limit_mb: float) -> str:
     large = sorted(files, key=lambda name: -files[name]["bytes"])[:3]
     said = ", ".join(f"{name} {files[name]['bytes'] / MB:.2f} MB" for name in large)
-    cure = "--no-features leaves the features out, " if any(name.startswith("features/") for name in files) else ""
+    cure = (
+        "--no-features leaves the features out, "
+        if any(name.startswith("features/") for name in files)
+        else ""
+    )
     return (
-        f"the baseline would be {size / MB:.2f} MB, more than {limit_mb:g} MB: {said}; {cure}--limit-mb raises the limit"
+        f"the baseline would be {size / MB:.2f} MB, more than {limit_mb:g} MB: {said}; "
+        f"{cure}--limit-mb raises the limit"
     )
 
 
@@ -128,7 +138,10 @@ def find_baseline(name_or_path: str | Path, room: Path = ROOM) -> Path:
         return room / named
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
-    hint = near_misses(named, baseline_names(room)) or f"{room} has none; `glance-bench baseline save RUN` makes one"
+    hint = (
+        near_misses(named, baseline_names(room))
+        or f"{room} has none; `glance-bench baseline save RUN` makes one"
+    )
     raise UsageError(f"no baseline {named!r} in {room}, and no folder of that name; {hint}")
 
 
@@ -150,7 +163,6 @@ def summary(evidence: Evidence) -> dict[str, Any]:
     ``date`` is the day of the last latency measurement, None where there is none.
     """
     boards = evidence.results["boards"]
-    days = [str(day) for day in _days(evidence.timing)]
     return {
         "run": evidence.name,
         "suite": evidence.results["suite"],
@@ -167,7 +179,7 @@ def summary(evidence: Evidence) -> dict[str, Any]:
         ],
         "version": evidence.environment.get("glance_bench"),
         "hardware": evidence.environment.get("hardware"),
-        "date": max(days, default=None),
+        "date": max(_days(evidence.timing), default=None),
     }
 
 

@@ -84,10 +84,7 @@ def _whole_run(folder: Path, evidence: Evidence) -> Run:
     run = Run(folder)
     units = {unit.folder: unit.key for unit in run.units()}
     shown = {
-        unit
-        for board in evidence.results["boards"]
-        for row in board["samplers"]
-        for unit in row["units"]
+        unit for board in evidence.results["boards"] for row in board["samplers"] for unit in row["units"]
     }
     if shown != set(units):
         raise GlanceBenchError(
@@ -189,7 +186,7 @@ def checked_listing(data: bytes, path: Path, kind: str) -> dict[str, Any]:
     try:
         document = dict(json.loads(data))
         schema = document["schema"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(path, f"is not the document of a {kind}") from error
     if schema != wanted:
         raise GlanceBenchError(
