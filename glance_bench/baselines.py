@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from glance_bench.errors import UsageError, near_misses
 from glance_bench.evidence import Evidence, read_evidence
 from glance_bench.exchange.folders import files_below
 from glance_bench.packing import (
+    BUNDLE,
     MANIFEST,
     listed,
     origin,
@@ -36,6 +37,7 @@ __all__ = [
     "ROOM",
     "baseline_names",
     "find_baseline",
+    "kept_as",
     "read_baseline",
     "safe_name",
     "save_baseline",
@@ -150,11 +152,15 @@ def read_baseline(path: Path) -> Evidence:
 
     Raises Damaged for a file that is missing or altered, GlanceBenchError for another schema version.
     """
-    for kind in ("baseline", "bundle"):
-        document = path / f"{kind}.json"
-        if document.is_file():
-            return read_packed(path, read_listing(document, kind))
-    return read_evidence(path)
+    kind = kept_as(path)
+    return read_packed(path, read_listing(path / f"{kind}.json", kind)) if kind else read_evidence(path)
+
+
+def kept_as(folder: Path) -> Literal["baseline", "bundle"] | None:
+    """What a folder holds whose files are listed; None for a run, and for anything else."""
+    if (folder / DOCUMENT).is_file():
+        return "baseline"
+    return "bundle" if (folder / BUNDLE).is_file() else None
 
 
 def summary(evidence: Evidence) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glance_bench.baselines import safe_name, summary
+from glance_bench.baselines import safe_name
 from glance_bench.errors import UsageError
 from glance_bench.evidence import Evidence
 from glance_bench.packing import (
@@ -33,6 +33,7 @@ from glance_bench.packing import (
     read_packed,
     write_listing,
 )
+from glance_bench.report import leaderboard
 from glance_bench.sealed import Damaged, put_folder, room_beside, sha256_bytes, write_atomic
 from glance_bench.store import Run
 
@@ -181,7 +182,7 @@ def import_bundle(
             with room_beside(place) as room:
                 _unpack(archive, document, room, path)
                 evidence = read_packed(room, document)
-                summary(evidence)
+                leaderboard.lines(evidence.results)  # fails where the results are not built as they should be
                 _refuse_taken(place)
                 put_folder(room, place)
     except UNREADABLE as error:
@@ -228,11 +229,15 @@ def _document(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
             raise Damaged(path, f"states two sizes for {member.filename!r}")
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise Damaged(path, "states more content than it has bytes")
-    if BUNDLE not in names:
-        raise Damaged(path, f"is not a bundle: it has no {BUNDLE}")
+    if (
+        BUNDLE not in names
+    ):  # or only the end is gone, and what zipfile found is the end of the features' own archive
+        raise Damaged(path, f"is truncated, or no bundle: it has no {BUNDLE}")
     if archive.getinfo(BUNDLE).file_size > DOCUMENT_LIMIT:
         raise Damaged(path, f"has a {BUNDLE} of {archive.getinfo(BUNDLE).file_size} bytes")
     document = checked_listing(archive.read(BUNDLE), path / BUNDLE, "bundle")
+    if any(type(document["images"][count]) is not int for count in ("of", "kept", "failed")):
+        raise Damaged(path / BUNDLE, "does not say which images it holds")
     if strange := sorted(names - {BUNDLE} - set(document["files"])):
         raise Damaged(path, f"holds a file that its {BUNDLE} does not list: {strange[0]!r}")
     for name, file in document["files"].items():
