@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import shutil
 import stat
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +53,7 @@ DOCUMENT_LIMIT = 256_000_000  # bytes of bundle.json
 PNG = b"\x89PNG\r\n\x1a\n"
 CHUNK = 1 << 20
 UNREADABLE = (  # what the readers of zip and JSON raise for content that nobody's program wrote
-    *(zipfile.BadZipFile, NotImplementedError, EOFError, ValueError),
+    *(zipfile.BadZipFile, struct.error, NotImplementedError, EOFError, ValueError),
     *(KeyError, TypeError, AttributeError, RecursionError),
 )
 
@@ -227,8 +228,11 @@ def _document(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
             )
         if member.file_size != member.compress_size:
             raise Damaged(path, f"states two sizes for {member.filename!r}")
-    if sum(member.file_size for member in members) > path.stat().st_size:
+    size = path.stat().st_size
+    if sum(member.file_size for member in members) > size:
         raise Damaged(path, "states more content than it has bytes")
+    if not all(0 <= member.header_offset < size for member in members):
+        raise Damaged(path, "is truncated, or no bundle: places outside it are listed")
     if (
         BUNDLE not in names
     ):  # or only the end is gone, and what zipfile found is the end of the features' own archive

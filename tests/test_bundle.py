@@ -289,6 +289,15 @@ def test_two_names_for_the_same_bytes_are_refused(packed: Path, runs: Path, tmp_
     refused(tmp_path / "b.zip", runs, "states more content than it has bytes")
 
 
+def test_places_outside_the_archive_are_refused(packed: Path, runs: Path, tmp_path: Path) -> None:
+    for offset in (10**6, 2**32 - 2, 2**62):
+        with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+            for name, data in members(packed).items():
+                archive.writestr(zipfile.ZipInfo(name), data)
+            archive.filelist[3].header_offset = offset
+        refused(tmp_path / "b.zip", runs, "places outside it")
+
+
 def test_a_file_that_is_there_twice_is_refused(packed: Path, runs: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         for name, data in [*members(packed).items(), ("suite.json", b"{}")]:
