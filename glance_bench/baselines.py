@@ -91,7 +91,10 @@ def save_baseline(
             {"name": name, "from": origin(evidence), "bytes": size, "files": files},
         )
         _refuse_taken(place, replace)  # once more: packing took a while
-        put_folder(temporary, place)
+        if replace:
+            put_folder(temporary, place)
+        else:
+            temporary.rename(place)
     return place, document
 
 

@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Any
 from glance_bench.baselines import safe_name
 from glance_bench.errors import UsageError
 from glance_bench.evidence import Evidence
+from glance_bench.exchange.folders import files_below
 from glance_bench.packing import (
     BUNDLE,
     checked_listing,
+    list_file,
     listed,
     origin,
     pack,
@@ -35,7 +37,7 @@ from glance_bench.packing import (
     write_listing,
 )
 from glance_bench.report import leaderboard
-from glance_bench.sealed import Damaged, put_folder, room_beside, sha256_bytes, write_atomic
+from glance_bench.sealed import Damaged, room_beside, sha256_bytes
 from glance_bench.store import Run
 
 if TYPE_CHECKING:
@@ -81,9 +83,8 @@ def write_bundle(
         evidence = pack(folder, inside, features=features)
         there = _images_of(folder)
         chosen = choose_images(evidence, images, set(there))
-        kept = dict.fromkeys(row["image_sha256"] for row in chosen)
-        for sha in kept:
-            write_atomic(inside / f"images/{sha}.png", _image(there[sha], sha), flush=False)
+        kept = {row["image_sha256"]: there[row["image_sha256"]] for row in chosen}
+        images_listed = {f"images/{sha}.png": _listed_image(path, sha) for sha, path in kept.items()}
         results = evidence.results
         document = write_listing(
             inside / BUNDLE,
@@ -93,7 +94,7 @@ def write_bundle(
                 "suite": results["suite"],
                 "profile": results["profile"],
                 "testbed": any(board["testbed"] for board in results["boards"]),
-                "files": listed(inside),
+                "files": listed(inside) | images_listed,
                 "images": {
                     "of": int(evidence.samples["image_sha256"].nunique()),
                     "kept": len(kept),
@@ -102,7 +103,9 @@ def write_bundle(
                 },
             },
         )
-        _zip(inside, [*document["files"], BUNDLE], room / "bundle.zip")
+        sources = {name: inside / name for name in files_below(inside)}
+        sources |= {f"images/{sha}.png": path for sha, path in kept.items()}
+        _zip(sources, room / "bundle.zip")
         (room / "bundle.zip").replace(out)
     return out, document
 
@@ -146,23 +149,20 @@ def _images_of(folder: Path) -> dict[str, Path]:
     return {sha: folder / image for sha, image in zip(records["image_sha256"], records["image"], strict=True)}
 
 
-def _image(path: Path, sha: str) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise Damaged(path, "is missing") from error
-    if sha256_bytes(data) != sha:
+def _listed_image(path: Path, sha: str) -> dict[str, Any]:
+    listing = list_file(path)
+    if listing["sha256"] != sha:
         raise Damaged(path, "was altered: its sha256 is not the recorded one")
-    return data
+    return listing
 
 
-def _zip(folder: Path, names: list[str], path: Path) -> None:
+def _zip(sources: Mapping[str, Path], path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        for name in sorted(names):
+        for name in sorted(sources):
             member = zipfile.ZipInfo(name, EPOCH)
             member.create_system, member.external_attr = 3, MODE << 16  # as on Unix, wherever it is made
-            member.file_size = (folder / name).stat().st_size
-            with (folder / name).open("rb") as source, archive.open(member, "w") as target:
+            member.file_size = sources[name].stat().st_size
+            with sources[name].open("rb") as source, archive.open(member, "w") as target:
                 shutil.copyfileobj(source, target, CHUNK)
 
 
@@ -185,7 +185,7 @@ def import_bundle(
                 evidence = read_packed(room, document)
                 leaderboard.lines(evidence.results)  # fails where the results are not built as they should be
                 _refuse_taken(place)
-                put_folder(room, place)
+                room.rename(place)
     except UNREADABLE as error:
         raise Damaged(path, f"is truncated, or no bundle ({type(error).__name__}: {error})") from error
     return place, dataclasses.replace(evidence, path=place), document

@@ -33,6 +33,7 @@ __all__ = [
     "BUNDLE",
     "MANIFEST",
     "checked_listing",
+    "list_file",
     "listed",
     "origin",
     "pack",
@@ -144,10 +145,15 @@ def read_features(folder: Path) -> dict[str, tuple[list[str], npt.NDArray[np.flo
 
 def listed(folder: Path) -> Listing:
     """Size and sha256 of every file below ``folder``, by path with slashes."""
-    return {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
-        for name in files_below(folder)
-    }
+    return {name: list_file(folder / name) for name in files_below(folder)}
+
+
+def list_file(path: Path) -> dict[str, Any]:
+    """How a file is listed. Raises Damaged when it is missing."""
+    try:
+        return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    except FileNotFoundError as error:
+        raise Damaged(path, "is missing") from error
 
 
 def origin(evidence: Evidence) -> dict[str, Any]:
@@ -215,14 +221,11 @@ def check_listed(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
     Raises Damaged for the first that is missing or altered, and for one that would be read but is not listed.
     """
     for name, file in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise Damaged(path, "is missing")
-        size = path.stat().st_size
-        if size != file["bytes"]:
-            raise Damaged(path, f"has {size} bytes where {file['bytes']} were written")
-        if sha256_file(path) != file["sha256"]:
-            raise Damaged(path, "was altered: its sha256 is not the recorded one")
+        there = list_file(folder / name)
+        if there["bytes"] != file["bytes"]:
+            raise Damaged(folder / name, f"has {there['bytes']} bytes where {file['bytes']} were written")
+        if there["sha256"] != file["sha256"]:
+            raise Damaged(folder / name, "was altered: its sha256 is not the recorded one")
     for name in files_below(folder):
         if PLACES.fullmatch(name) and name not in files:
             raise Damaged(folder / name, "is not one of the files that were written", foreign=True)

@@ -281,7 +281,7 @@ def test_a_baseline_is_found_by_name_or_path(run: Run, tmp_path: Path) -> None:
 STOPS = [
     ("packing", "write_atomic", 1),
     ("baselines", "write_listing", 0),
-    ("baselines", "put_folder", 0),
+    ("pathlib.Path", "rename", 0),
 ]
 
 

@@ -131,10 +131,19 @@ def test_an_unpacked_bundle_can_be_a_baseline(run: Run, packed: Path, runs: Path
     assert contents(first) == contents(second)
 
 
-def test_an_unpacked_bundle_is_no_run(packed: Path, runs: Path) -> None:
+def test_an_unpacked_bundle_is_no_run_and_says_so(packed: Path, runs: Path) -> None:
     place, *_ = import_bundle(packed)
-    with pytest.raises(GlanceBenchError, match="is not a run folder"):
+    before = contents(place)
+    with pytest.raises(GlanceBenchError, match="is a bundle, not a run"):
         Run(place).units()
+    with pytest.raises(GlanceBenchError, match="nothing can be made in it"), Run(place).lock():
+        pass
+    done = command(Path.cwd(), "verify", place)
+    assert done.returncode == 0 and "a bundle of the run fake" in done.stdout
+    assert contents(place) == before
+    (place / "suite.json").write_text("{}")
+    done = command(Path.cwd(), "verify", place)
+    assert done.returncode == 3 and "suite.json: has 2 bytes" in done.stderr
 
 
 # -- which images --------------------------------------------------------------------------------------------
@@ -457,11 +466,11 @@ def test_an_unpacked_bundle_that_was_altered_is_refused(packed: Path, runs: Path
     assert not Path("again.zip").exists()
 
 
-@pytest.mark.parametrize(("name", "count"), [("_unpack", 0), ("read_packed", 0), ("put_folder", 0)])
-def test_a_killed_import_leaves_nothing_half(
-    packed: Path, runs: Path, tmp_path: Path, name: str, count: int
-) -> None:
-    kill_at(Path.cwd(), "bundle", name, count, "import", packed)
+@pytest.mark.parametrize(
+    ("owner", "name"), [("bundle", "_unpack"), ("bundle", "read_packed"), ("pathlib.Path", "rename")]
+)
+def test_a_killed_import_leaves_nothing_half(packed: Path, runs: Path, owner: str, name: str) -> None:
+    kill_at(Path.cwd(), owner, name, 0, "import", packed)
     assert not (runs / "fake").exists() and len(list(runs.iterdir())) == 1
     import_bundle(packed)
     assert [path.name for path in runs.iterdir()] == ["fake"]
