@@ -210,12 +210,12 @@ def _refuse_taken(place: Path) -> None:
         )
 
 
-def _document(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
-    """bundle.json of an archive whose members are exactly the files that it lists, with the sizes that it says."""
+def _names(archive: zipfile.ZipFile, path: Path) -> set[str]:
+    """The names in an archive. Raises Damaged for anything but plain, stored files that it has the bytes for."""
     members = archive.infolist()
+    names = {member.filename for member in members}
     if len(members) > MEMBERS:
         raise Damaged(path, f"has {len(members)} members, more than any bundle")
-    names = {member.filename for member in members}
     if len(names) != len(members):
         raise Damaged(path, "holds a file twice")
     for member in members:
@@ -223,9 +223,8 @@ def _document(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
         if kind not in (0, stat.S_IFREG) or member.is_dir():
             raise Damaged(path, f"holds something that is not a plain file: {member.filename!r}")
         if member.flag_bits & 1 or member.compress_type != zipfile.ZIP_STORED:
-            raise Damaged(
-                path, f"holds a compressed or encrypted file, which no bundle does: {member.filename!r}"
-            )
+            what = "holds a compressed or encrypted file, which no bundle does"
+            raise Damaged(path, f"{what}: {member.filename!r}")
         if member.file_size != member.compress_size:
             raise Damaged(path, f"states two sizes for {member.filename!r}")
     size = path.stat().st_size
@@ -233,9 +232,14 @@ def _document(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
         raise Damaged(path, "states more content than it has bytes")
     if not all(0 <= member.header_offset < size for member in members):
         raise Damaged(path, "is truncated, or no bundle: places outside it are listed")
-    if (
-        BUNDLE not in names
-    ):  # or only the end is gone, and what zipfile found is the end of the features' own archive
+    return names
+
+
+def _document(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    """bundle.json of an archive whose members are exactly the files that it lists, with the sizes that it says."""
+    names = _names(archive, path)
+    if BUNDLE not in names:
+        # The features are archives too: where only the end is cut off, zipfile finds the end of those.
         raise Damaged(path, f"is truncated, or no bundle: it has no {BUNDLE}")
     if archive.getinfo(BUNDLE).file_size > DOCUMENT_LIMIT:
         raise Damaged(path, f"has a {BUNDLE} of {archive.getinfo(BUNDLE).file_size} bytes")
@@ -247,10 +251,9 @@ def _document(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     for name, file in document["files"].items():
         if name not in names:
             raise Damaged(path, f"lacks {name}")
-        if archive.getinfo(name).file_size != file["bytes"]:
-            raise Damaged(
-                path, f"{name} has {archive.getinfo(name).file_size} bytes, not {file['bytes']} as stated"
-            )
+        size = archive.getinfo(name).file_size
+        if size != file["bytes"]:
+            raise Damaged(path, f"{name} has {size} bytes, not {file['bytes']} as stated")
     return document
 
 
