@@ -34,7 +34,9 @@ def _margin(value: Any) -> float | str:
         return value.strip().replace(" ", "")
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         return float(value)
-    raise ValueError(f"a margin is a number such as 0.02, or a share of the baseline such as 2%, not {value!r}")
+    raise ValueError(
+        f"a margin is a number such as 0.02, or a share of the baseline such as 2%, not {value!r}"
+    )
 
 
 def _share(value: Any) -> Any:
@@ -80,7 +82,9 @@ class Failures(_Strict):
 class GateSettings(_Strict):
     """How a run is compared with its baseline."""
 
-    margins: dict[str, Margin] = Field({}, description="by column or metric: 0.02, or 2% of the baseline's value")
+    margins: dict[str, Margin] = Field(
+        {}, description="by column or metric: 0.02, or 2% of the baseline's value"
+    )
     leave_out: list[str] = Field([], description="columns or metrics that are not gated")
     speed: Speed | None = Field(Speed(), description="null: not gated")
     failures: Failures = Failures()
@@ -90,7 +94,9 @@ class GateSettings(_Strict):
     steps: Literal["same", "any"] = Field(
         "any", description="same: a sampler that plays other steps than the baseline's of its name fails"
     )
-    level: Annotated[float, AfterValidator(_level)] = Field(0.95, description="of the intervals and the tests")
+    level: Annotated[float, AfterValidator(_level)] = Field(
+        0.95, description="of the intervals and the tests"
+    )
     on_inconclusive: Literal["warn", "fail", "pass"] = Field(
         "fail", description="what becomes of a gate that can neither pass nor fail"
     )

@@ -1,0 +1,161 @@
+"""The images of one sampler on both sides, put beside each other.
+
+With paired noise two images belong together when they were made from the same prompt with the same index; with fresh
+noise only prompts do, and each side's images of a prompt are averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import GlanceBenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..evidence import Evidence
+
+__all__ = ["ByPrompt", "Pair", "boards", "columns_of", "pairs"]
+
+Floats = npt.NDArray[np.float64]
+Board = tuple[str, str]  # model, prompt set
+KEYS = ["model", "sampler", "prompt_set", "prompt_id", "index"]
+
+
+@dataclass(frozen=True)
+class ByPrompt:
+    """One column of a pair: prompt ids and float64[N] of each side; and what only one side has a value for."""
+
+    ids: list[str]
+    baseline: Floats
+    run: Floats
+    one_sided: list[str]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One sampler of one board on both sides.
+
+    ``baseline`` and ``run`` are the rows that both have, indexed by (prompt_id, index) in the same order with paired
+    noise, by prompt_id with fresh noise. ``gone`` and ``new`` name what only the baseline and only the run has.
+    """
+
+    model: str
+    prompt_set: str
+    sampler: str
+    paired: bool
+    baseline: pd.DataFrame
+    run: pd.DataFrame
+    gone: list[str]
+    new: list[str]
+    texts: Mapping[str, str]
+    baseline_row: Mapping[str, Any]  # of results["boards"][]["samplers"]
+    run_row: Mapping[str, Any]
+    is_reference: bool
+
+    @property
+    def same_images(self) -> bool:
+        """Whether both sides have the very same image files, so that no score can have changed."""
+        return (
+            self.paired
+            and len(self.run) > 1
+            and not (self.gone or self.new)
+            and bool((self.baseline["image_sha256"].to_numpy() == self.run["image_sha256"].to_numpy()).all())
+        )
+
+    def by_prompt(self, column: str) -> ByPrompt:
+        """One column as a mean for each prompt; an image without a finite value on both sides does not enter."""
+        mine, theirs = _finite(self.run[column]), _finite(self.baseline[column])
+        if self.paired:
+            odd = mine.isna().to_numpy() != theirs.isna().to_numpy()
+            names = [f"{prompt} #{index}" for prompt, index in self.run.index[odd]]
+            both = (mine.notna().to_numpy()) & (theirs.notna().to_numpy())
+            mine, theirs = mine[both], theirs[both]
+            if self.run.index.get_level_values(0).has_duplicates:
+                mine, theirs = mine.groupby(level=0).mean(), theirs.groupby(level=0).mean()
+            else:
+                mine, theirs = mine.droplevel(1), theirs.droplevel(1)
+        else:
+            mine, theirs = mine.groupby(level=0).mean(), theirs.groupby(level=0).mean()
+            odd = mine.isna().to_numpy() != theirs.isna().to_numpy()
+            names = [str(prompt) for prompt in mine.index[odd]]
+            both = (mine.notna().to_numpy()) & (theirs.notna().to_numpy())
+            mine, theirs = mine[both], theirs[both]
+        return ByPrompt([str(i) for i in mine.index], theirs.to_numpy(float), mine.to_numpy(float), names)
+
+
+def _finite(values: pd.Series) -> pd.Series:
+    return values.astype("float64").where(np.isfinite(values.astype("float64")))
+
+
+def boards(evidence: Evidence) -> dict[Board, Mapping[str, Any]]:
+    """The boards of a run by (model, prompt set)."""
+    return {(board["model"], board["prompt_set"]): board for board in evidence.results["boards"]}
+
+
+def columns_of(evidence: Evidence) -> dict[str, Mapping[str, Any]]:
+    """The columns of a run by name."""
+    return {column["name"]: column for column in evidence.results["columns"]}
+
+
+def pairs(baseline: Evidence, run: Evidence, *, paired: bool) -> Iterator[Pair]:
+    """The samplers that both sides have, board by board in the baseline's order.
+
+    Raises GlanceBenchError when a table lists an image twice.
+    """
+    mine, theirs = _grouped(run), _grouped(baseline)
+    rows = {
+        (*place, row["sampler"]): row for place, board in boards(run).items() for row in board["samplers"]
+    }
+    for (model, prompt_set), board in boards(baseline).items():
+        for row in board["samplers"]:
+            key = (model, prompt_set, row["sampler"])
+            if key not in rows or key not in mine or key not in theirs:
+                continue
+            first, second = (_indexed(table, paired) for table in (theirs[key], mine[key]))
+            shared = first.index.intersection(second.index, sort=False).unique()
+            yield Pair(
+                model=model,
+                prompt_set=prompt_set,
+                sampler=row["sampler"],
+                paired=paired,
+                baseline=first[first.index.isin(shared)].sort_index(),
+                run=second[second.index.isin(shared)].sort_index(),
+                gone=_named(first.index.difference(second.index).unique()),
+                new=_named(second.index.difference(first.index).unique()),
+                texts=baseline.prompts.get(prompt_set, {}),
+                baseline_row=row,
+                run_row=rows[key],
+                is_reference=row["sampler"] == board["reference"],
+            )
+
+
+def _grouped(evidence: Evidence) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """The samples by model, prompt set and sampler."""
+    samples = evidence.samples
+    twice = int(samples.duplicated(KEYS).sum())
+    if twice:
+        first = samples[samples.duplicated(KEYS)].iloc[0]
+        raise GlanceBenchError(
+            f"{evidence.path}: samples.parquet lists {twice} images twice, such as {first['sampler']} on "
+            f"{first['prompt_id']} #{first['index']}: report the run again, or save the baseline again"
+        )
+    return {
+        (str(model), str(prompt_set), str(sampler)): own
+        for (model, prompt_set, sampler), own in samples.groupby(
+            ["model", "prompt_set", "sampler"], sort=False
+        )
+    }
+
+
+def _indexed(table: pd.DataFrame, paired: bool) -> pd.DataFrame:
+    return table.set_index(["prompt_id", "index"] if paired else "prompt_id")
+
+
+def _named(index: Sequence[Any]) -> list[str]:
+    return [f"{one[0]} #{one[1]}" if isinstance(one, tuple) else str(one) for one in index]

@@ -1,0 +1,203 @@
+"""Whether a sampler became slower.
+
+What is gated is its speed-up: the reference's time over the sampler's, block by block of one session, so that a slow
+machine slows both. The run's blocks are held against the baseline's. Seconds themselves are compared on equal
+hardware only, and gated only where the suite asks for it.
+
+A machine has bad minutes, and all blocks of a session share them. So a session alone does not fail a sampler: the
+check says how to measure again, and fails when every session does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import stats
+from .check import Check
+from .pairing import boards
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..evidence import Evidence
+    from .settings import GateSettings
+
+__all__ = ["speed_checks"]
+
+Floats = npt.NDArray[np.float64]
+FEW = 5  # below so many blocks of a session there is no verdict
+PERMUTATIONS = 20_000
+BLOCK = ["session", "prompt_id", "repeat"]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side's timing of one sampler: log seconds and log speed-ups a block, by session in order of time."""
+
+    hardware: frozenset[str]
+    seconds: Mapping[str, Floats]
+    speedups: Mapping[str, Floats]
+
+
+def speed_checks(baseline: Evidence, run: Evidence, settings: GateSettings) -> Iterator[Check]:
+    """For every sampler that the baseline timed: its speed-up, and its seconds."""
+    if settings.speed is None:
+        return
+    theirs, mine = _tables(baseline), _tables(run)
+    references = {model: board["reference"] for (model, _), board in boards(baseline).items()}
+    devices = {key: _devices(baseline, *key) == _devices(run, *key) for key in theirs}
+    for (model, sampler), table in theirs.items():
+        if model not in references:
+            continue
+        reference = references[model]
+        blank = Check(model, "", sampler, "speed", "speed", f"Speed-up over {reference}", decimals=2)
+        if (model, sampler) not in mine:
+            yield replace(blank, message="the baseline was timed, the run was not")
+            continue
+        before = _side(table, theirs.get((model, reference)))
+        after = _side(mine[model, sampler], mine.get((model, reference)))
+        if sampler != reference:
+            yield _speed_check(blank, before, after, devices[model, sampler], run, settings)
+        yield _latency_check(replace(blank, kind="latency", column="seconds", title="Seconds"), before, after,
+                             run, settings)  # fmt: skip
+
+
+def _speed_check(
+    check: Check, before: _Side, after: _Side, same_device: bool, run: Evidence, settings: GateSettings
+) -> Check:
+    assert settings.speed is not None
+    check = replace(
+        check, better="higher", margin=settings.speed.margin, margin_text=f"{settings.speed.margin:.3g}"
+    )
+    if not before.speedups or not after.speedups:
+        side = "baseline" if not before.speedups else "run"
+        return replace(check, message=f"the {side} has no block with both this sampler and its reference")
+    check = _compared(check, before.speedups, after.speedups, run, settings)
+    if not same_device:
+        return replace(check, verdict="informational", p=None, message="measured on another kind of device")
+    return check
+
+
+def _latency_check(check: Check, before: _Side, after: _Side, run: Evidence, settings: GateSettings) -> Check:
+    assert settings.speed is not None
+    margin = settings.speed.absolute
+    # Seconds are logs of time, where lower is better; their negative is a speed.
+    check = replace(
+        check, better="lower", margin=margin, margin_text=f"{margin:.3g}" if margin else "", decimals=3
+    )
+    check = _compared(check, before.seconds, after.seconds, run, settings)
+    if before.hardware != after.hardware:
+        names = ["/".join(sorted(side.hardware)) for side in (before, after)]
+        told = f"seconds are not comparable: {names[0]} in the baseline, {names[1]} in the run"
+        return replace(check, verdict="informational", p=None, message=told)
+    return check if margin else replace(check, verdict="informational", p=None, message="")
+
+
+def _compared(
+    check: Check,
+    before: Mapping[str, Floats],
+    after: Mapping[str, Floats],
+    run: Evidence,
+    settings: GateSettings,
+) -> Check:
+    """The check with medians, interval and p-value; informational numbers need no margin."""
+    old = np.concatenate(list(before.values()))
+    new = np.concatenate(list(after.values()))
+    sign = 1 if check.better == "higher" else -1
+    pooled = _difference(new, old, settings.level)
+    check = replace(
+        check,
+        baseline=float(np.exp(np.median(old))),
+        run=float(np.exp(np.median(new))),
+        difference=pooled.ratio - 1,
+        low=pooled.low - 1,
+        high=pooled.high - 1,
+        n=len(new),
+        improved=bool(min(sign * (pooled.low - 1), sign * (pooled.high - 1)) > 0),
+    )
+    if check.margin is None:
+        return check
+    if before.keys() == after.keys() and all(np.array_equal(before[s], after[s]) for s in before):
+        return replace(check, verdict="pass", p=1.0, message="the same measurement")
+    if len(old) < FEW or min(map(len, after.values())) < FEW:
+        few = min(len(old), *map(len, after.values()))
+        told = f"{few} blocks are too few, {FEW} are needed (timing: repeats x prompts)"
+        return replace(check, message=told)
+    shift = math.log1p(-check.margin) if sign > 0 else -math.log1p(check.margin)
+    last = _difference(list(after.values())[-1], old, settings.level)
+    passed = any(
+        stats.verdict(one.low - 1, one.high - 1, check.margin, check.better) == "pass"
+        for one in (pooled, last)
+    )
+    again = f"one session only; measure again: glance-bench run {run.results['suite']} --time-again"
+    return replace(
+        check,
+        verdict="pass" if passed else "inconclusive",
+        p=max(_slower(sign * own, sign * old, shift) for own in after.values()),
+        unconfirmed=again if len(after) < 2 else "",
+    )
+
+
+def _difference(new: Floats, old: Floats, level: float) -> stats.LogRatio:
+    return stats.log_ratio_difference(new, old, level=level)
+
+
+def _slower(new: Floats, old: Floats, shift: float, seed: int = 0) -> float:
+    """p-value of median(new) - median(old) >= ``shift``, against less: a permutation test on the medians.
+
+    Both are float[blocks]; ``new`` is moved by -``shift``, then who belongs to which side is drawn anew (Good 2005).
+    Counted as in Phipson and Smyth (2010), so never 0.
+    """
+    moved = new - shift
+    observed = np.median(moved) - np.median(old)
+    if observed >= 0:
+        return 1.0
+    together = np.concatenate([moved, old])
+    rng = np.random.default_rng(seed)
+    drawn = rng.permuted(np.tile(together, (PERMUTATIONS, 1)), axis=1)
+    apart = np.median(drawn[:, : len(new)], axis=1) - np.median(drawn[:, len(new) :], axis=1)
+    return float((1 + (apart <= observed + 1e-12).sum()) / (1 + PERMUTATIONS))
+
+
+def _tables(evidence: Evidence) -> dict[tuple[str, str], pd.DataFrame]:
+    """The total times by model and sampler, in the order of the table."""
+    timing = evidence.timing
+    total = timing[timing["component"] == "total"]
+    return {
+        (str(model), str(sampler)): own
+        for (model, sampler), own in total.groupby(["model", "sampler"], sort=False)
+    }
+
+
+def _side(own: pd.DataFrame, reference: pd.DataFrame | None) -> _Side:
+    """Raises nothing for blocks that only one of both has: they are left out."""
+    blocks = own.drop_duplicates(BLOCK).set_index(BLOCK)["seconds"]
+    blocks = np.log(blocks[blocks > 0])
+    speedups = blocks.iloc[:0]
+    if reference is not None:
+        other = reference.drop_duplicates(BLOCK).set_index(BLOCK)["seconds"]
+        speedups = (np.log(other[other > 0]) - blocks).dropna()
+    return _Side(frozenset(own["hardware"].astype(str)), _by_session(blocks), _by_session(speedups))
+
+
+def _by_session(blocks: pd.Series) -> dict[str, Floats]:
+    """Sessions are named by when they began, so their order is that of time."""
+    return {str(session): own.to_numpy(float) for session, own in blocks.groupby(level=0, sort=True)}
+
+
+def _devices(evidence: Evidence, model: str, sampler: str) -> Sequence[str]:
+    return sorted(
+        {
+            str((row.get("made_of") or {}).get("device"))
+            for (name, _), board in boards(evidence).items()
+            if name == model
+            for row in board["samplers"]
+            if row["sampler"] == sampler
+        }
+    )
