@@ -27,7 +27,8 @@ class Check:
 
     ``difference`` is run - baseline in the unit of the values, [``low``, ``high``] its interval; for speed and
     latency it is a share: run / baseline - 1. ``margin`` has the same unit. ``p`` is the chance of what was seen if the
-    run were worse by just the margin or less, ``adjusted`` the same after Holm over all checks of the gate.
+    run were worse by just the margin or less, ``adjusted`` the same after Holm over all checks of the gate; ``gain``
+    the chance of it if the run were no better, by which ``improved`` is decided, after Holm too.
     ``detectable`` is the smallest loss that so many prompts show with 80 % power, ``needed`` how many would show that
     there is none beyond the margin. All None where they do not apply.
     """
@@ -52,6 +53,7 @@ class Check:
     n: int = 0
     p: float | None = None
     adjusted: float | None = None
+    gain: float | None = None
     detectable: float | None = None
     needed: int | None = None
     improved: bool = False

@@ -60,7 +60,7 @@ def differences(
 def notes(baseline: Evidence, run: Evidence, pairs: Sequence[Pair], settings: GateSettings) -> list[str]:
     """What a reader should know that forbids nothing."""
     said = []
-    if baseline.results.get("seal") == run.results.get("seal"):
+    if run.results.get("seal") and baseline.results.get("seal") == run.results.get("seal"):
         said.append("the run is the baseline itself")
     for name, label in (("glance_bench", "glance-bench"), ("hardware", "hardware")):
         mine, theirs = run.environment.get(name), baseline.environment.get(name)

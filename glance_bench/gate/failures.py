@@ -62,6 +62,7 @@ def flag_checks(
                 margin=margin_amount(margin, float(theirs.mean())),
                 margin_text=margin_text(margin),
                 p=stats.mcnemar(int((mine > theirs).sum()), int((theirs > mine).sum()), "greater"),
+                gain=stats.mcnemar(int((mine > theirs).sum()), int((theirs > mine).sum()), "less"),
                 moved=moved_most(values.ids, theirs, mine, "lower", pair.texts),
             )
             check = with_interval(check, mine - theirs, interval, settings)

@@ -78,11 +78,17 @@ def judge(baseline: Evidence, run: Evidence, settings: GateSettings) -> Judgemen
 
 
 def _corrected(checks: Sequence[Check], alpha: float) -> list[Check]:
-    """The checks with adjusted p-values, and failures where they are at most ``alpha``."""
+    """The checks with adjusted p-values; failures and improvements where they are at most ``alpha``."""
     adjusted = stats.holm(
         {i: c.p for i, c in enumerate(checks) if c.p is not None and c.verdict != "informational"}
     )
-    return [_final(replace(c, adjusted=adjusted.get(i)), alpha) for i, c in enumerate(checks)]
+    gains = stats.holm(
+        {i: c.gain for i, c in enumerate(checks) if c.gain is not None and c.verdict != "informational"}
+    )
+    return [
+        _final(replace(c, adjusted=adjusted.get(i), improved=gains.get(i, 1.0) <= alpha), alpha)
+        for i, c in enumerate(checks)
+    ]
 
 
 def _final(check: Check, alpha: float) -> Check:

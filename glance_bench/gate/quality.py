@@ -8,12 +8,14 @@ prompts on both sides. Lower-is-better columns are mirrored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from .. import stats
 from .check import Check, Moved, Verdict
@@ -27,11 +29,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FEW",
     "HARD_SET",
-    "MOVED",
     "metric_checks",
-    "gained",
     "moved_most",
     "passed",
+    "powers",
     "set_checks",
     "with_interval",
 ]
@@ -86,17 +87,16 @@ def with_interval(check: Check, delta: Floats, interval: stats.Interval, setting
     if len(delta) < 2 or check.margin is None:
         return check
     sd = float(delta.std(ddof=1))
+    found = powers(sd, len(delta), check.margin, settings)
+    return replace(check, low=interval.low, high=interval.high, **found)
+
+
+def powers(sd: float, n: int, margin: float, settings: GateSettings) -> dict[str, Any]:
+    """``detectable`` and ``needed`` of a check over ``n`` values with the standard deviation ``sd``."""
     needed = None
-    if sd > 0 and check.margin > 0:
-        needed = stats.needed_n(sd, check.margin, level=settings.level, sided=2)
-    return replace(
-        check,
-        low=interval.low,
-        high=interval.high,
-        improved=gained(interval, check.better),
-        detectable=stats.minimum_detectable(sd, len(delta), level=settings.level, sided=2),
-        needed=needed,
-    )
+    if sd > 0 and margin > 0:
+        needed = stats.needed_n(sd, margin, level=settings.level, sided=2)
+    return {"detectable": stats.minimum_detectable(sd, n, level=settings.level, sided=2), "needed": needed}
 
 
 def _judged(check: Check, delta: Floats, interval: stats.Interval, same_images: bool, flips: int) -> Check:
@@ -107,7 +107,10 @@ def _judged(check: Check, delta: Floats, interval: stats.Interval, same_images: 
     # A mean at the margin or above it cannot be shown to lie below.
     below = gain.mean() < -check.margin
     p = stats.sign_flip(gain, shift=-check.margin, alternative="less", flips=flips) if below else 1.0
-    check = replace(check, p=p)
+    gain_p = 1.0
+    if stats.verdict(-interval.high, -interval.low, 0.0, check.better) == "fail":  # the interval shows a gain
+        gain_p = stats.sign_flip(gain, alternative="greater", flips=flips)
+    check = replace(check, p=p, gain=gain_p)
     if check.message:  # values are missing on one side: whatever the rest says, it is no pass
         return check
     if same_images and not delta.any():
@@ -122,11 +125,6 @@ def passed(interval: stats.Interval, check: Check) -> Verdict:
     margin = 0.0 if check.margin is None else check.margin
     within = stats.verdict(interval.low, interval.high, margin, check.better) == "pass"
     return "pass" if within else "inconclusive"
-
-
-def gained(interval: stats.Interval, better: str) -> bool:
-    """Whether the whole interval lies on the better side of no change."""
-    return interval.low > 0 if better == "higher" else interval.high < 0
 
 
 def set_checks(
@@ -173,11 +171,15 @@ def _set_check(
     replicates = np.subtract(ours, others)
     interval = stats.jackknife_interval(difference, replicates, level=settings.level)
     sign = 1 if check.better == "higher" else -1
+    # As if the value were a mean over the images, with the error that the jackknife found.
+    error = (interval.high - interval.low) / 2 / float(stdtrit(len(replicates) - 1, (1 + settings.level) / 2))
+    sd = error * math.sqrt(mine["n"])
     check = replace(
         check,
         low=interval.low,
         high=interval.high,
-        improved=gained(interval, check.better),
+        gain=stats.jackknife_p(sign * difference, sign * replicates, alternative="greater"),
+        **powers(sd, mine["n"], amount, settings),
     )
     if column["kind"] == "corpus" and mine["n"] < HARD_SET:
         return replace(

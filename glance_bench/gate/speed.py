@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from .. import stats
 from .check import Check
 from .pairing import boards
+from .quality import powers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,7 @@ __all__ = ["speed_checks"]
 
 Floats = npt.NDArray[np.float64]
 FEW = 5  # below so many blocks of a session there is no verdict
-PERMUTATIONS = 20_000
+PERMUTATIONS = 10_000
 BLOCK = ["session", "prompt_id", "repeat"]
 
 
@@ -119,7 +121,6 @@ def _compared(
         low=pooled.low - 1,
         high=pooled.high - 1,
         n=len(new),
-        improved=bool(min(sign * (pooled.low - 1), sign * (pooled.high - 1)) > 0),
     )
     if check.margin is None:
         return check
@@ -135,11 +136,15 @@ def _compared(
         stats.verdict(one.low - 1, one.high - 1, check.margin, check.better) == "pass"
         for one in (pooled, last)
     )
+    gained = pooled.low > 1 if sign > 0 else pooled.high < 1
+    deviation = (pooled.high - pooled.low) / 2 / float(ndtri((1 + settings.level) / 2))
     again = f"one session only; measure again: glance-bench run {run.results['suite']} --time-again"
     return replace(
         check,
         verdict="pass" if passed else "inconclusive",
         p=max(_slower(sign * own, sign * old, shift) for own in after.values()),
+        gain=max(_slower(sign * old, sign * own, 0.0) for own in after.values()) if gained else 1.0,
+        **powers(deviation * math.sqrt(len(new)), len(new), check.margin, settings),
         unconfirmed=again if len(after) < 2 else "",
     )
 

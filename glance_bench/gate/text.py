@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..terminal import printable
@@ -25,11 +25,9 @@ def lines(gate: Mapping[str, Any]) -> Iterator[str]:
             if check["verdict"] == verdict:
                 yield from _entry(check, verdict)
     for check in gate["checks"]:
-        if check["improved"] and check["verdict"] in ("pass", "informational"):
+        if check["improved"]:
             yield printable(f"improved  {place(check)}: {sentence(check)}")
-    for check in gate["checks"]:
-        if check["verdict"] == "informational" and not check["improved"]:
-            yield printable(f"for information  {place(check)}: {sentence(check)}")
+    yield from _information([check for check in gate["checks"] if check["verdict"] == "informational"])
     for note in gate["notes"]:
         yield printable(f"note  {note}")
     if told := summary(gate):
@@ -41,6 +39,22 @@ def _entry(check: Mapping[str, Any], verdict: str) -> Iterator[str]:
     if verdict == "fail" and check["moved"]:
         for moved in check["moved"]:
             yield printable(f"  - {_values(check, moved)}  {moved['prompt_id']}: {moved['text'][:SHOWN]}")
+
+
+def _information(checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What was measured and not gated: of each kind the one that changed for the worse most, and how many there are."""
+    kinds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for check in checks:
+        kinds.setdefault((check["title"], check["message"]), []).append(check)
+    for alike in kinds.values():
+        worst = max(alike, key=_loss)
+        more = f" (and {len(alike) - 1} more that lost less)" if len(alike) > 1 else ""
+        yield printable(f"not gated  {place(worst)}: {sentence(worst)}{more}")
+
+
+def _loss(check: Mapping[str, Any]) -> float:
+    difference = check["difference"] or 0.0
+    return float(-difference if check["better"] == "higher" else difference)
 
 
 def _values(check: Mapping[str, Any], moved: Mapping[str, Any]) -> str:

@@ -60,9 +60,9 @@ def numbers(check: Mapping[str, Any]) -> str:
         if check["adjusted"] is not None and check["verdict"] == "fail":
             parts.append(f"p {check['adjusted']:.2g}")
         if check["verdict"] == "inconclusive" and check["detectable"] is not None:
-            parts.append(f"a change of {size(check, check['detectable'])} can be seen with so many")
+            parts.append(f"so many find a change of {size(check, check['detectable'])}")
             if check["needed"] is not None and check["needed"] > check["n"]:
-                parts.append(f"about {check['needed']} would show that there is none beyond the margin")
+                parts.append(f"about {check['needed']} would rule out a loss beyond the margin")
     if check["message"]:
         parts.append(check["message"])
     return "; ".join(parts) or f"{check['n']} {UNITS.get(check['kind'], '')}".strip()
@@ -88,7 +88,7 @@ def change(check: Mapping[str, Any]) -> str:
 def margin(check: Mapping[str, Any]) -> str:
     """The margin as the suite has it, and in the unit of the values where that says more."""
     if check["kind"] in SPEED:
-        return f"{check['margin']:.3g}" if check["margin"] is None else f"{100 * check['margin']:g}%"
+        return f"{100 * check['margin']:g}%"
     if check["margin_text"].endswith("%"):
         return f"{check['margin_text']} = {size(check, check['margin'])}"
     return str(check["margin_text"])
@@ -101,7 +101,7 @@ def signed(check: Mapping[str, Any], value: float) -> str:
 
 
 def size(check: Mapping[str, Any], value: float) -> str:
-    return f"{100 * value:.1f}%" if check["kind"] == "failures" else f"{value:.{_decimals(check)}f}"
+    return f"{100 * value:.1f}%" if check["kind"] in ("failures", *SPEED) else f"{value:.{_decimals(check)}f}"
 
 
 def _decimals(check: Mapping[str, Any]) -> int:
