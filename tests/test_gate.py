@@ -51,7 +51,9 @@ def test_a_run_against_itself_passes_whatever_its_size(baseline: Evidence) -> No
 
 def test_a_planted_drop_fails_and_names_sampler_metric_size_and_prompts(baseline: Evidence) -> None:
     samples = baseline.samples.copy()
-    hit = (samples["sampler"] == "slowfast-10") & samples["prompt_id"].isin([f"p{i:03d}" for i in range(0, 60, 2)])
+    hit = (samples["sampler"] == "slowfast-10") & samples["prompt_id"].isin(
+        [f"p{i:03d}" for i in range(0, 60, 2)]
+    )
     samples.loc[hit, "truth"] -= 0.2
     samples.loc[hit & (samples["prompt_id"] == "p014"), "truth"] -= 0.1
     samples.loc[hit, "image_sha256"] = "changed"
@@ -87,7 +89,8 @@ def test_interval_and_p_are_those_of_stats(baseline: Evidence) -> None:
     run = evidence(scores(seed=1), times(1, LATER))
     one = check(judge(baseline, run, FRESH), "slowfast-10", "clip")
     mine, theirs = (
-        e.samples[e.samples["sampler"] == "slowfast-10"].set_index("prompt_id")["clip"] for e in (run, baseline)
+        e.samples[e.samples["sampler"] == "slowfast-10"].set_index("prompt_id")["clip"]
+        for e in (run, baseline)
     )
     interval = stats.bootstrap_mean((mine - theirs).to_numpy())
     assert (one.low, one.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
@@ -117,7 +120,9 @@ def test_images_of_a_prompt_are_averaged_before_prompts_are_compared() -> None:
     base, run = (evidence(scores(30, seed, per_prompt=3), times(seed)) for seed in (0, 1))
     one = check(judge(base, run, FRESH), "slowfast-10", "truth")
     assert one.n == 30
-    averaged = [e.samples.groupby(["sampler", "prompt_id"])["truth"].mean()["slowfast-10"] for e in (base, run)]
+    averaged = [
+        e.samples.groupby(["sampler", "prompt_id"])["truth"].mean()["slowfast-10"] for e in (base, run)
+    ]
     assert one.difference == pytest.approx((averaged[1] - averaged[0]).mean())
 
 
@@ -166,7 +171,9 @@ def test_distances_gate_from_2048_images_on(baseline: Evidence) -> None:
         found = judge(base, run, GateSettings())
         assert check(found, "slowfast-10", "fd").verdict == column_verdict
         assert found.verdict == verdict
-    fine = judge(evidence(distance_images=3000), evidence(distance=10.3, distance_images=3000), GateSettings())
+    fine = judge(
+        evidence(distance_images=3000), evidence(distance=10.3, distance_images=3000), GateSettings()
+    )
     assert fine.verdict == "pass" and check(fine, "slowfast-10", "fd").margin == pytest.approx(0.5)
 
 
@@ -228,7 +235,9 @@ def differing(baseline: Evidence, run: Evidence, settings: GateSettings | None =
 def test_other_noise_is_refused_unless_it_is_said_to_be_fresh(baseline: Evidence) -> None:
     run = evidence(scores(seed=1))
     (told, *_) = differing(baseline, run)
-    assert "seed 0 for p000 #0" in told and "seed 1000" in told and "60 of 60" in told and "noise: fresh" in told
+    assert (
+        "seed 0 for p000 #0" in told and "seed 1000" in told and "60 of 60" in told and "noise: fresh" in told
+    )
     assert judge(baseline, run, FRESH).verdict != "not comparable"
 
 
@@ -247,7 +256,9 @@ def test_other_prompts_checkpoints_recipes_and_suites_are_refused_by_name(baseli
         "checkpoint: cccccccccccc in the baseline, eeeeeeeeeeee": lambda d: rows(d)[1]["made_of"].update(
             checkpoint="e" * 64
         ),
-        "resolution: 64 in the baseline, 128 in the run": lambda d: rows(d)[1]["made_of"].update(resolution=128),
+        "resolution: 64 in the baseline, 128 in the run": lambda d: rows(d)[1]["made_of"].update(
+            resolution=128
+        ),
         "recipe of clip: clip: version 1 in the baseline, clip: version 2": lambda d: d["recipes"].update(
             clip="clip: version 2"
         ),
@@ -258,9 +269,9 @@ def test_other_prompts_checkpoints_recipes_and_suites_are_refused_by_name(baseli
             d.update(waiting={"truth": "weights"}),
         ),
         "kind of model: a testbed model in the baseline": lambda d: d["boards"][0].update(testbed=False),
-        "testbed-flux on testbed in the baseline, only flux.1-dev on testbed": lambda d: d["boards"][0].update(
-            model="flux.1-dev"
-        ),
+        "testbed-flux on testbed in the baseline, only flux.1-dev on testbed": lambda d: d["boards"][
+            0
+        ].update(model="flux.1-dev"),
         "steps of the reference": lambda d: rows(d)[0]["made_of"].update(trajectory="others"),
         "images made elsewhere in the run": lambda d: rows(d)[1].update(made_of=None),
     }
@@ -281,7 +292,10 @@ def test_new_samplers_and_columns_are_noted_and_not_gated(baseline: Evidence) ->
     assert found.verdict == "pass"
     assert f"not in the baseline, not gated: uniform-4 on {MODEL}, testbed" in found.notes
     smaller = edited(baseline, lambda d: d["columns"].pop(1))
-    assert any("no such columns" in note and "clip" in note for note in judge(smaller, baseline, GateSettings()).notes)
+    assert any(
+        "no such columns" in note and "clip" in note
+        for note in judge(smaller, baseline, GateSettings()).notes
+    )
 
 
 def test_other_steps_under_the_same_name(baseline: Evidence) -> None:
@@ -295,7 +309,9 @@ def test_other_steps_under_the_same_name(baseline: Evidence) -> None:
 
 
 def test_missing_images_are_counted_and_named_and_never_pass(baseline: Evidence) -> None:
-    lost = (baseline.samples["sampler"] == "slowfast-10") & baseline.samples["prompt_id"].isin(["p003", "p004"])
+    lost = (baseline.samples["sampler"] == "slowfast-10") & baseline.samples["prompt_id"].isin(
+        ["p003", "p004"]
+    )
     less = replace(baseline, samples=baseline.samples[~lost])
     for base, run, side in ((baseline, less, "run"), (less, baseline, "baseline")):
         found = judge(base, run, GateSettings())
@@ -365,7 +381,9 @@ def test_of_200_comparisons_of_equals_at_most_one_in_twenty_fails() -> None:
     for number in range(200):
         first, second = rng.choice(20, size=2, replace=False)
         run = replace(base[second], timing=times(1000 + number, LATER + LAST))
-        found = judge(base[first], run, GateSettings(noise="fresh", margins={"truth": 0, "clip": 0, "lpips": 0}))
+        found = judge(
+            base[first], run, GateSettings(noise="fresh", margins={"truth": 0, "clip": 0, "lpips": 0})
+        )
         fails += found.verdict == "fail"
         improvements += any(c.improved for c in found.checks)
     # Margins of zero are the hardest case; 16 is the 98 % quantile of Binomial(200, 0.05).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ByPrompt", "Pair", "boards", "columns_of", "pairs"]
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
 Board = tuple[str, str]  # model, prompt set
 KEYS = ["model", "sampler", "prompt_set", "prompt_id", "index"]
 
@@ -70,27 +72,40 @@ class Pair:
 
     def by_prompt(self, column: str) -> ByPrompt:
         """One column as a mean for each prompt; an image without a finite value on both sides does not enter."""
-        mine, theirs = _finite(self.run[column]), _finite(self.baseline[column])
+        theirs, mine = _finite(self.baseline[column]), _finite(self.run[column])
+        one_sided: list[str] = []
         if self.paired:
-            odd = mine.isna().to_numpy() != theirs.isna().to_numpy()
-            names = [f"{prompt} #{index}" for prompt, index in self.run.index[odd]]
-            both = (mine.notna().to_numpy()) & (theirs.notna().to_numpy())
-            mine, theirs = mine[both], theirs[both]
-            if self.run.index.get_level_values(0).has_duplicates:
-                mine, theirs = mine.groupby(level=0).mean(), theirs.groupby(level=0).mean()
-            else:
-                mine, theirs = mine.droplevel(1), theirs.droplevel(1)
-        else:
-            mine, theirs = mine.groupby(level=0).mean(), theirs.groupby(level=0).mean()
-            odd = mine.isna().to_numpy() != theirs.isna().to_numpy()
-            names = [str(prompt) for prompt in mine.index[odd]]
-            both = (mine.notna().to_numpy()) & (theirs.notna().to_numpy())
-            mine, theirs = mine[both], theirs[both]
-        return ByPrompt([str(i) for i in mine.index], theirs.to_numpy(float), mine.to_numpy(float), names)
+            odd = np.isnan(theirs) != np.isnan(mine)
+            one_sided = _named(self.run.index[odd])
+            theirs[odd] = mine[odd] = np.nan
+        ids, before, after = self._prompts
+        theirs, mine = _means(theirs, before, len(ids)), _means(mine, after, len(ids))
+        if not self.paired:
+            one_sided = [ids[i] for i in np.flatnonzero(np.isnan(theirs) != np.isnan(mine))]
+        both = np.flatnonzero(~np.isnan(theirs) & ~np.isnan(mine))
+        return ByPrompt([ids[i] for i in both], theirs[both], mine[both], one_sided)
+
+    @cached_property
+    def _prompts(self) -> tuple[list[str], Places, Places]:
+        """The prompt ids, and for each row of both sides which of them it belongs to."""
+        names, after = np.unique(self.run.index.get_level_values(0).to_numpy(str), return_inverse=True)
+        before = np.searchsorted(names, self.baseline.index.get_level_values(0).to_numpy(str))
+        return names.tolist(), before, after
 
 
-def _finite(values: pd.Series) -> pd.Series:
-    return values.astype("float64").where(np.isfinite(values.astype("float64")))
+def _finite(values: pd.Series) -> Floats:
+    """A copy in float64, NaN for what is not finite."""
+    found = values.to_numpy(np.float64, copy=True)
+    found[~np.isfinite(found)] = np.nan
+    return found
+
+
+def _means(values: Floats, places: Places, count: int) -> Floats:
+    """float64[count]: the mean of what is there at each place, NaN where nothing is."""
+    there = ~np.isnan(values)
+    sums = np.bincount(places[there], weights=values[there], minlength=count)
+    counts = np.bincount(places[there], minlength=count)
+    return np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
 
 
 def boards(evidence: Evidence) -> dict[Board, Mapping[str, Any]]:

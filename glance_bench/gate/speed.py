@@ -51,23 +51,21 @@ def speed_checks(baseline: Evidence, run: Evidence, settings: GateSettings) -> I
     """For every sampler that the baseline timed: its speed-up, and its seconds."""
     if settings.speed is None:
         return
-    theirs, mine = _tables(baseline), _tables(run)
+    theirs, mine = _sides(baseline), _sides(run)
     references = {model: board["reference"] for (model, _), board in boards(baseline).items()}
     devices = {key: _devices(baseline, *key) == _devices(run, *key) for key in theirs}
-    for (model, sampler), table in theirs.items():
+    for (model, sampler), before in theirs.items():
         if model not in references:
             continue
-        reference = references[model]
-        blank = Check(model, "", sampler, "speed", "speed", f"Speed-up over {reference}", decimals=2)
-        if (model, sampler) not in mine:
+        blank = Check(model, "", sampler, "speed", "speed", f"Speed-up over {references[model]}", decimals=2)
+        after = mine.get((model, sampler))
+        if after is None:
             yield replace(blank, message="the baseline was timed, the run was not")
             continue
-        before = _side(table, theirs.get((model, reference)))
-        after = _side(mine[model, sampler], mine.get((model, reference)))
-        if sampler != reference:
+        if sampler != references[model]:
             yield _speed_check(blank, before, after, devices[model, sampler], run, settings)
-        yield _latency_check(replace(blank, kind="latency", column="seconds", title="Seconds"), before, after,
-                             run, settings)  # fmt: skip
+        seconds = replace(blank, kind="latency", column="seconds", title="Seconds")
+        yield _latency_check(seconds, before, after, run, settings)
 
 
 def _speed_check(
@@ -170,29 +168,31 @@ def _slower(new: Floats, old: Floats, shift: float, seed: int = 0) -> float:
     return float((1 + (apart <= observed + 1e-12).sum()) / (1 + PERMUTATIONS))
 
 
-def _tables(evidence: Evidence) -> dict[tuple[str, str], pd.DataFrame]:
-    """The total times by model and sampler, in the order of the table."""
+def _sides(evidence: Evidence) -> dict[tuple[str, str], _Side]:
+    """What was timed, by model and sampler."""
     timing = evidence.timing
-    total = timing[timing["component"] == "total"]
-    return {
-        (str(model), str(sampler)): own
-        for (model, sampler), own in total.groupby(["model", "sampler"], sort=False)
-    }
-
-
-def _side(own: pd.DataFrame, reference: pd.DataFrame | None) -> _Side:
-    """Raises nothing for blocks that only one of both has: they are left out."""
-    blocks = own.drop_duplicates(BLOCK).set_index(BLOCK)["seconds"]
-    blocks = np.log(blocks[blocks > 0])
-    speedups = blocks.iloc[:0]
-    if reference is not None:
-        other = reference.drop_duplicates(BLOCK).set_index(BLOCK)["seconds"]
-        speedups = (np.log(other[other > 0]) - blocks).dropna()
-    return _Side(frozenset(own["hardware"].astype(str)), _by_session(blocks), _by_session(speedups))
+    timing = timing[(timing["component"] == "total") & (timing["seconds"] > 0)]
+    references = {model: board["reference"] for (model, _), board in boards(evidence).items()}
+    found = {}
+    for model, own in timing.groupby("model", sort=False):
+        # A sampler's column holds its log seconds in every block in which it was timed.
+        blocks = np.log(
+            own.drop_duplicates([*BLOCK, "sampler"]).pivot(index=BLOCK, columns="sampler", values="seconds")
+        )
+        for sampler in own["sampler"].unique():
+            reference = references.get(str(model))
+            apart = blocks[reference] - blocks[sampler] if reference in blocks else blocks[sampler].iloc[:0]
+            found[str(model), str(sampler)] = _Side(
+                frozenset(own.loc[own["sampler"] == sampler, "hardware"].astype(str)),
+                _by_session(blocks[sampler]),
+                _by_session(apart),
+            )
+    return found
 
 
 def _by_session(blocks: pd.Series) -> dict[str, Floats]:
     """Sessions are named by when they began, so their order is that of time."""
+    blocks = blocks.dropna()
     return {str(session): own.to_numpy(float) for session, own in blocks.groupby(level=0, sort=True)}
 
 
