@@ -35,38 +35,35 @@ def scores(
     n: int = 60, seed: int = 0, samplers: Sequence[str] = SAMPLERS, per_prompt: int = 1
 ) -> pd.DataFrame:
     """A row an image. Prompts differ, images of a prompt differ less; every third prompt asks for text."""
-    difficulty = np.random.default_rng(7).uniform(0.6, 0.95, n)
+    difficulty = np.random.default_rng(7).uniform(0.6, 0.95, n).repeat(per_prompt)
     rng = np.random.default_rng(seed)
-    rows = []
+    i, index = np.arange(n).repeat(per_prompt), np.tile(np.arange(per_prompt), n)
+    frames = []
     for sampler in samplers:
-        for i in range(n):
-            for index in range(per_prompt):
-                rows.append(
-                    {
-                        "model": MODEL,
-                        "sampler": sampler,
-                        "prompt_set": SET,
-                        "prompt_id": f"p{i:03d}",
-                        "index": index,
-                        "seed": 1000 * seed + i + 7 * index,
-                        "image_sha256": sha256_bytes(f"{sampler} {i} {index} {seed}".encode()),
-                        "text_sha256": sha256_bytes(text(i).encode()),
-                        "category": "object",
-                        "prompt_words": 5,
-                        "wanted_words": int(i % 3 == 0),
-                        "objects": 1.0,
-                        "evaluations": 50 if sampler == "teacher-50" else 10,
-                        "truth": float(np.clip(difficulty[i] + rng.normal(0, 0.03), 0, 1)),
-                        "clip": float(0.3 + rng.normal(0, 0.003)),
-                        "ocr": float(rng.random() < 0.8) if i % 3 == 0 else float("nan"),
-                        "lpips": float("nan") if sampler == "teacher-50" else float(rng.uniform(0.18, 0.22)),
-                        "failed": 0.0,
-                    }
-                )
-    return pd.DataFrame(rows)
+        teacher = sampler == "teacher-50"
+        frames.append(
+            pd.DataFrame(
+                {
+                    **{"model": MODEL, "sampler": sampler, "prompt_set": SET},
+                    "prompt_id": [f"p{k:03d}" for k in i],
+                    "index": index,
+                    "seed": 1000 * seed + i + 7 * index,
+                    "image_sha256": [f"{sampler} {k} {j} {seed}" for k, j in zip(i, index, strict=True)],
+                    "text_sha256": [f"sha256 of {text(k)}" for k in i],
+                    **{"category": "object", "prompt_words": 5, "wanted_words": (i % 3 == 0).astype(int)},
+                    **{"objects": 1.0, "evaluations": 50 if teacher else 10},
+                    "truth": np.clip(difficulty + rng.normal(0, 0.03, len(i)), 0, 1),
+                    "clip": 0.3 + rng.normal(0, 0.003, len(i)),
+                    "ocr": np.where(i % 3 == 0, rng.random(len(i)) < 0.8, np.nan),
+                    "lpips": np.full(len(i), np.nan) if teacher else rng.uniform(0.18, 0.22, len(i)),
+                    "failed": 0.0,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
 
 
-def text(i: int) -> str:
+def text(i: int | np.integer) -> str:
     return f"a drawing of thing {i}"
 
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["speed_checks"]
 
 Floats = npt.NDArray[np.float64]
-FEW = 5  # below so many blocks of a session there is no verdict
 PERMUTATIONS = 10_000
 BLOCK = ["session", "prompt_id", "repeat"]
 
@@ -124,9 +123,10 @@ def _compared(
         return check
     if before.keys() == after.keys() and all(np.array_equal(before[s], after[s]) for s in before):
         return replace(check, verdict="pass", p=1.0, message="the same measurement")
-    if len(old) < FEW or min(map(len, after.values())) < FEW:
-        few = min(len(old), *map(len, after.values()))
-        told = f"{few} blocks are too few, {FEW} are needed (timing: repeats x prompts)"
+    enough = math.ceil(1 - math.log2(1 - settings.level))  # for an interval of a median, see stats.LogRatio
+    few = min(len(old), *map(len, after.values()))
+    if few < enough:
+        told = f"{few} blocks are too few, {enough} are needed (timing: repeats x prompts)"
         return replace(check, message=told)
     shift = math.log1p(-check.margin) if sign > 0 else -math.log1p(check.margin)
     last = _difference(list(after.values())[-1], old, settings.level)
