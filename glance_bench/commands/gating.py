@@ -47,13 +47,13 @@ def gate(
     """Hold a run against a baseline. Exits with 0 pass, 1 regression, 4 inconclusive or not comparable, 5 nothing
     measured."""
     with guarded():
-        from ..evidence import read_evidence
+        from ..baselines import find_baseline, read_baseline
         from ..gate.document import document
         from ..gate.judge import judge
         from ..gate.words import summary as told
         from ..terminal import Progress
 
-        run, base = read_evidence(folder), read_evidence(_baseline(baseline))
+        run, base = read_baseline(folder), read_baseline(find_baseline(baseline))
         file, tree = _suite_file(suite, run.results, needed=form == "github")
         settings = _settings(run.suite, suite, tree)
         decided = on_inconclusive or settings.on_inconclusive
@@ -93,15 +93,6 @@ def _print(found: dict[str, Any], form: str, file: Path | None, tree: Any) -> No
     print("\n".join(made))
 
 
-def _baseline(name_or_path: str) -> Path:
-    path = Path(name_or_path)
-    if path.is_dir():
-        return path
-    from ..baselines import find_baseline
-
-    return find_baseline(name_or_path)
-
-
 def _suite_file(given: Path | None, results: Mapping[str, Any], *, needed: bool) -> tuple[Path | None, Any]:
     """The suite file and its tree: the one given, else the shipped one of the run's suite where annotations need it."""
     from ..errors import UsageError
@@ -128,14 +119,14 @@ def _settings(resolved: Mapping[str, Any], given: Path | None, tree: Any) -> Gat
     from pydantic import ValidationError
 
     from ..errors import GlanceBenchError
-    from ..gate.settings import GateSettings
+    from ..gate.settings import GateBlock
     from ..yamlfile import validated
 
     if given is not None:
-        return validated(GateSettings, given, tree.get("gate") or {})
+        return validated(GateBlock, given, tree).settings
     try:
-        return GateSettings.model_validate(resolved.get("gate") or {})
+        return GateBlock.model_validate(resolved).settings
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in ("gate", *first["loc"]))
+        where = ".".join(str(part) for part in first["loc"])
         raise GlanceBenchError(f"suite.json: {where}: {first['msg']}") from error

@@ -30,7 +30,8 @@ def lines(gate: Mapping[str, Any], suite: Path | None, tree: Any) -> Iterator[st
     level = {"fail": "error", "inconclusive": "error" if gate["exit_code"] == 4 else "warning"}
     for difference in gate["differences"]:
         yield _command("error", "Not comparable", [difference["text"]], suite, 1)
-    for check in gate["checks"]:
+    order = {"fail": 0, "inconclusive": 1}  # GitHub shows ten of a step: the worst first
+    for check in sorted(gate["checks"], key=lambda check: order.get(check["verdict"], 2)):
         line = line_in_suite(tree, profile, check) if tree is not None else 1
         if check["verdict"] in level:
             title = f"{check['verdict'].capitalize()}: {place(check)}"
@@ -88,7 +89,8 @@ def _named(entry: Any, judge: str) -> str:
 def _command(level: str, title: str, told: list[str], suite: Path | None, line: int) -> str:
     properties = {"title": printable(title)}
     if suite is not None:
-        properties = {"file": os.path.relpath(suite), "line": str(line), **properties}
+        repository = os.environ.get("GITHUB_WORKSPACE") or os.curdir
+        properties = {"file": os.path.relpath(suite, repository), "line": str(line), **properties}
     listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     return f"::{level} {listed}::" + _data("\n".join(printable(part) for part in told))
 

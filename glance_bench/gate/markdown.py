@@ -57,8 +57,9 @@ def _row(check: Mapping[str, Any]) -> Sequence[str]:
 def escaped(text: str) -> str:
     """``text`` as plain words on one line: no markup, no mentions, no cells of a table."""
     plain = html.escape(visible(text), quote=False)
-    plain = re.sub(r"([\\`*_{}\[\]()#+!|~$-])", r"\\\1", plain)
-    return plain.replace("@", "@\u2060").replace("://", ":\u2060//")
+    plain = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", plain)
+    # A word joiner, which nobody sees, keeps GitHub from making links of names, numbers and addresses.
+    return re.sub(r"(@|#|:(?=//)|www(?=\.))", "\\1\u2060", plain)
 
 
 def _code(text: str) -> str:

@@ -21,7 +21,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Failures", "GateSettings", "Margin", "Speed", "default_margin", "margin_amount", "margin_text"]
+__all__ = [
+    "Failures",
+    "GateBlock",
+    "GateSettings",
+    "Margin",
+    "Speed",
+    "default_margin",
+    "margin_amount",
+    "margin_text",
+]
 
 RATE_MARGIN = 0.02
 DISTANCE_MARGIN = "5%"
@@ -113,6 +122,19 @@ class GateSettings(_Strict):
         if column["name"] in self.leave_out or column["metric"] in self.leave_out:
             return False
         return bool(column["headline"] or column["flag"] or column["name"] in self.margins)
+
+
+class GateBlock(BaseModel):
+    """A suite, of which only the gate block is looked at."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    gate: GateSettings | None = None
+
+    @property
+    def settings(self) -> GateSettings:
+        """The block, or the defaults where the suite has none."""
+        return self.gate or GateSettings()
 
 
 def default_margin(column: Mapping[str, Any]) -> float | str:

@@ -57,14 +57,14 @@ def numbers(check: Mapping[str, Any]) -> str:
         parts.append(f"{values(check)}, {change(check)}, {check['n']} {unit}")
         if check["margin"] is not None:
             parts.append(f"margin {margin(check)}")
-        if check["adjusted"] is not None and check["verdict"] == "fail":
-            parts.append(f"p {check['adjusted']:.2g}")
         if check["verdict"] == "inconclusive" and check["detectable"] is not None:
             parts.append(f"so many find a change of {size(check, check['detectable'])}")
             if check["needed"] is not None and check["needed"] > check["n"]:
                 parts.append(f"about {check['needed']} would rule out a loss beyond the margin")
     if check["message"]:
         parts.append(check["message"])
+    if check["adjusted"] is not None and check["verdict"] == "fail":
+        parts.append(f"p {check['adjusted']:.2g}")
     return "; ".join(parts) or f"{check['n']} {UNITS.get(check['kind'], '')}".strip()
 
 
