@@ -29,8 +29,9 @@ class Check:
     latency it is a share: run / baseline - 1. ``margin`` has the same unit. ``p`` is the chance of what was seen if the
     run were worse by just the margin or less, ``adjusted`` the same after Holm over all checks of the gate; ``gain``
     the chance of it if the run were no better, by which ``improved`` is decided, after Holm too.
-    ``detectable`` is the smallest loss that so many prompts show with 80 % power, ``needed`` how many would show that
-    there is none beyond the margin. All None where they do not apply.
+    ``detectable`` is the smallest loss that so many prompts show with 80 % power, ``needed`` how many would settle
+    it: show the loss if it is beyond the margin, else that there is none beyond it. All None where they do not
+    apply; ``p`` also where no data could reject, as with the same images: what cannot fail takes no correction.
     """
 
     model: str

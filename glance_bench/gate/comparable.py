@@ -75,7 +75,7 @@ def notes(baseline: Evidence, run: Evidence, pairs: Sequence[Pair], settings: Ga
     if cards:
         said.append(f"another card or other adapters: {_listed(dict.fromkeys(cards))}")
     if run.suite.get("gate") != baseline.suite.get("gate"):
-        said.append("the gate block of the suite is not the baseline's; the run's counts")
+        said.append("the gate block of the run's suite is not that of the baseline's")
     if unpaired := sorted({p.sampler for p in pairs if not p.paired}):
         said.append(f"noise: fresh, so prompts are paired and images are not ({len(unpaired)} samplers)")
     there = {(place, row["sampler"]) for place, b in boards(baseline).items() for row in b["samplers"]}

@@ -61,8 +61,7 @@ def flag_checks(
                 difference=float((mine - theirs).mean()),
                 margin=margin_amount(margin, float(theirs.mean())),
                 margin_text=margin_text(margin),
-                p=stats.mcnemar(int((mine > theirs).sum()), int((theirs > mine).sum()), "greater"),
-                gain=stats.mcnemar(int((mine > theirs).sum()), int((theirs > mine).sum()), "less"),
+                **_tested(int((mine > theirs).sum()), int((theirs > mine).sum()), settings),
                 moved=moved_most(values.ids, theirs, mine, "lower", pair.texts),
             )
             check = with_interval(check, mine - theirs, interval, settings)
@@ -110,13 +109,20 @@ def drop_checks(
             run=len(worse) / len(seen),
             difference=(len(worse) - len(better)) / len(seen),
             n=len(seen),
-            p=stats.mcnemar(len(worse), len(better), "greater"),
+            **_tested(len(worse), len(better), settings),
             message=f"{len(worse)} prompts lost {settings.failures.drop:.0%} of the mean or more on a score, "
             f"{len(better)} gained as much",
             moved=moved_most(
                 worst, np.zeros(len(worst)), np.array([fell[p] for p in worst]), "lower", pair.texts
             ),
         )
+
+
+def _tested(worse: int, better: int, settings: GateSettings) -> dict[str, Any]:
+    """McNemar's p-values; none where so few prompts changed that no outcome would be significant (Tarone 1990)."""
+    if 0.5 ** (worse + better) > 1 - settings.level:
+        return {}
+    return {"p": stats.mcnemar(worse, better, "greater"), "gain": stats.mcnemar(worse, better, "less")}
 
 
 def image_checks(pairs: Sequence[Pair]) -> Iterator[Check]:
@@ -155,5 +161,5 @@ def step_checks(pairs: Sequence[Pair], settings: GateSettings) -> Iterator[Check
             run=after,
             message=""
             if theirs == mine
-            else f"other steps than the baseline's: NFE {before:g}, now {after:g}",
+            else f"NFE {before:g}, now {after:g}: other steps than the baseline's",
         )

@@ -94,7 +94,7 @@ def _corrected(checks: Sequence[Check], alpha: float) -> list[Check]:
 def _final(check: Check, alpha: float) -> Check:
     rejected = check.adjusted is not None and check.adjusted <= alpha
     if not rejected or (check.verdict == "pass" and check.kind != "drops"):
-        return check
+        return check if check.verdict == "inconclusive" else replace(check, moved=())
     if check.unconfirmed:
         return replace(check, verdict="inconclusive", message=f"fails, unconfirmed: {check.unconfirmed}")
     return replace(check, verdict="fail")

@@ -35,7 +35,7 @@ def lines(gate: Mapping[str, Any]) -> Iterator[str]:
             yield f"**{escaped(check['sampler'])}, {escaped(check['title'])}: the prompts that lost most**"
             yield ""
             for moved in check["moved"]:
-                yield f"1. `{_code(moved['prompt_id'])}` {escaped(moved['text'][:SHOWN])}"
+                yield f"1. {escaped(moved['prompt_id'])}: {escaped(moved['text'][:SHOWN])}"
             yield ""
     rest = [check for check in gate["checks"] if check not in telling]
     if rest:
@@ -60,7 +60,3 @@ def escaped(text: str) -> str:
     plain = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", plain)
     # A word joiner, which nobody sees, keeps GitHub from making links of names, numbers and addresses.
     return re.sub(r"(@|#|:(?=//)|www(?=\.))", "\\1\u2060", plain)
-
-
-def _code(text: str) -> str:
-    return visible(text).replace("`", "'").replace("|", "\u00a6")

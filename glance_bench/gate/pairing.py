@@ -130,9 +130,10 @@ def pairs(baseline: Evidence, run: Evidence, *, paired: bool) -> Iterator[Pair]:
     for (model, prompt_set), board in boards(baseline).items():
         for row in board["samplers"]:
             key = (model, prompt_set, row["sampler"])
-            if key not in rows or key not in mine or key not in theirs:
+            if key not in rows:
                 continue
-            first, second = (_indexed(table, paired) for table in (theirs[key], mine[key]))
+            first = _indexed(theirs.get(key, baseline.samples.iloc[:0]), paired)
+            second = _indexed(mine.get(key, run.samples.iloc[:0]), paired)
             shared = first.index.intersection(second.index, sort=False).unique()
             yield Pair(
                 model=model,

@@ -87,15 +87,19 @@ def with_interval(check: Check, delta: Floats, interval: stats.Interval, setting
     if len(delta) < 2 or check.margin is None:
         return check
     sd = float(delta.std(ddof=1))
-    found = powers(sd, len(delta), check.margin, settings)
+    loss = -float(delta.mean()) if check.better == "higher" else float(delta.mean())
+    found = powers(sd, len(delta), loss, check.margin, settings)
     return replace(check, low=interval.low, high=interval.high, **found)
 
 
-def powers(sd: float, n: int, margin: float, settings: GateSettings) -> dict[str, Any]:
-    """``detectable`` and ``needed`` of a check over ``n`` values with the standard deviation ``sd``."""
-    needed = None
-    if sd > 0 and margin > 0:
-        needed = stats.needed_n(sd, margin, level=settings.level, sided=2)
+def powers(sd: float, n: int, loss: float, margin: float, settings: GateSettings) -> dict[str, Any]:
+    """``detectable`` and ``needed`` of a check over ``n`` values with the standard deviation ``sd``.
+
+    What is to be shown is a loss beyond the margin, if it is as large as it looks; else that there is none.
+    """
+    needed, effect = None, loss - margin if loss > margin else margin
+    if sd > 0 and effect > 0:
+        needed = stats.needed_n(sd, effect, level=settings.level, sided=2)
     return {"detectable": stats.minimum_detectable(sd, n, level=settings.level, sided=2), "needed": needed}
 
 
@@ -103,6 +107,8 @@ def _judged(check: Check, delta: Floats, interval: stats.Interval, same_images: 
     """Pass or not; and the p-value by which the whole family may still find a failure."""
     if check.margin is None:
         return replace(check, message=check.message or "no prompt has a value on both sides")
+    if same_images and not delta.any() and not check.message:
+        return replace(check, verdict="pass", message="the same images")
     gain = delta if check.better == "higher" else -delta
     # A mean at the margin or above it cannot be shown to lie below.
     below = gain.mean() < -check.margin
@@ -113,8 +119,6 @@ def _judged(check: Check, delta: Floats, interval: stats.Interval, same_images: 
     check = replace(check, p=p, gain=gain_p)
     if check.message:  # values are missing on one side: whatever the rest says, it is no pass
         return check
-    if same_images and not delta.any():
-        return replace(check, verdict="pass", message="the same images")
     if len(delta) < FEW:
         return replace(check, message=f"{len(delta)} prompts are too few to pass, {FEW} are needed at least")
     return replace(check, verdict=passed(interval, check))
@@ -179,7 +183,7 @@ def _set_check(
         low=interval.low,
         high=interval.high,
         gain=stats.jackknife_p(sign * difference, sign * replicates, alternative="greater"),
-        **powers(sd, mine["n"], amount, settings),
+        **powers(sd, mine["n"], -sign * difference, amount, settings),
     )
     if column["kind"] == "corpus" and mine["n"] < HARD_SET:
         return replace(
@@ -188,7 +192,7 @@ def _set_check(
             message=f"{mine['n']} images: distances between sets are gated from {HARD_SET} on",
         )
     if difference == 0 and not replicates.any():
-        return replace(check, verdict="pass", p=1.0)
+        return replace(check, verdict="pass")
     p = stats.jackknife_p(sign * difference, sign * replicates, shift=-amount, alternative="less")
     return replace(check, p=p, verdict=passed(interval, check))
 

@@ -122,7 +122,7 @@ def _compared(
     if check.margin is None:
         return check
     if before.keys() == after.keys() and all(np.array_equal(before[s], after[s]) for s in before):
-        return replace(check, verdict="pass", p=1.0, message="the same measurement")
+        return replace(check, verdict="pass", message="the same measurement")
     enough = math.ceil(1 - math.log2(1 - settings.level))  # for an interval of a median, see stats.LogRatio
     few = min(len(old), *map(len, after.values()))
     if few < enough:
@@ -136,13 +136,16 @@ def _compared(
     )
     gained = pooled.low > 1 if sign > 0 else pooled.high < 1
     deviation = (pooled.high - pooled.low) / 2 / float(ndtri((1 + settings.level) / 2))
-    again = f"one session only; measure again: glance-bench run {run.results['suite']} --time-again"
+    profile = f" --profile {run.results['profile']}" if run.results.get("profile") else ""
+    again = f"one session only; measure again: glance-bench run {run.results['suite']}{profile} --time-again"
     return replace(
         check,
         verdict="pass" if passed else "inconclusive",
         p=max(_slower(sign * own, sign * old, shift) for own in after.values()),
         gain=max(_slower(sign * old, sign * own, 0.0) for own in after.values()) if gained else 1.0,
-        **powers(deviation * math.sqrt(len(new)), len(new), check.margin, settings),
+        **powers(
+            deviation * math.sqrt(len(new)), len(new), sign * (1 - pooled.ratio), check.margin, settings
+        ),
         unconfirmed=again if len(after) < 2 else "",
     )
 

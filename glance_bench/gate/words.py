@@ -60,12 +60,25 @@ def numbers(check: Mapping[str, Any]) -> str:
         if check["verdict"] == "inconclusive" and check["detectable"] is not None:
             parts.append(f"so many find a change of {size(check, check['detectable'])}")
             if check["needed"] is not None and check["needed"] > check["n"]:
-                parts.append(f"about {check['needed']} would rule out a loss beyond the margin")
+                loss = check["difference"] * (-1 if check["better"] == "higher" else 1)
+                would = "show a loss" if loss > check["margin"] else "rule out one"
+                parts.append(f"about {check['needed']} would {would} beyond the margin")
     if check["message"]:
         parts.append(check["message"])
     if check["adjusted"] is not None and check["verdict"] == "fail":
         parts.append(f"p {check['adjusted']:.2g}")
+    elif check["adjusted"] is not None and _beyond(check):
+        parts.append(f"beyond the margin, but p {check['adjusted']:.2g} when corrected for all checks")
     return "; ".join(parts) or f"{check['n']} {UNITS.get(check['kind'], '')}".strip()
+
+
+def _beyond(check: Mapping[str, Any]) -> bool:
+    """Whether an inconclusive check's whole interval lies beyond the margin."""
+    if check["verdict"] != "inconclusive" or None in (check["low"], check["high"], check["margin"]):
+        return False
+    return bool(
+        check["high"] < -check["margin"] if check["better"] == "higher" else check["low"] > check["margin"]
+    )
 
 
 def values(check: Mapping[str, Any]) -> str:
