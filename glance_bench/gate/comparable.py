@@ -74,6 +74,8 @@ def notes(baseline: Evidence, run: Evidence, pairs: Sequence[Pair], settings: Ga
     cards = [p.sampler for p in pairs if _made(p.baseline_row, "card") != _made(p.run_row, "card")]
     if cards:
         said.append(f"another card or other adapters: {_listed(dict.fromkeys(cards))}")
+    if elsewhere := [p.sampler for p in pairs if p.paired and p.run_row.get("made_of") is None]:
+        said.append(f"made elsewhere, noise unknown, paired by index: {_listed(dict.fromkeys(elsewhere))}")
     if run.suite.get("gate") != baseline.suite.get("gate"):
         said.append("the gate block of the run's suite is not that of the baseline's")
     if unpaired := sorted({p.sampler for p in pairs if not p.paired}):

@@ -64,7 +64,7 @@ def flag_checks(
                 **_tested(int((mine > theirs).sum()), int((theirs > mine).sum()), settings),
                 moved=moved_most(values.ids, theirs, mine, "lower", pair.texts),
             )
-            check = with_interval(check, mine - theirs, interval, settings)
+            check = with_interval(check, mine - theirs, interval, settings.level)
             if pair.same_images and (mine == theirs).all():
                 yield replace(check, verdict="pass", message="the same images")
             elif len(mine) < FEW:

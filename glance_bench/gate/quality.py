@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.special import stdtrit
 
 from .. import stats
-from .check import Check, Moved, Verdict
+from .check import Check, Kind, Moved, Verdict
 from .pairing import Pair
 from .resampling import mean_intervals
 from .settings import margin_amount, margin_text
@@ -77,30 +77,30 @@ def metric_checks(
     intervals = mean_intervals(deltas, settings.level)
     flips = max(10_000, 60 * len(made))  # so that the smallest p outlives the correction
     return [
-        _judged(with_interval(check, delta, interval, settings), delta, interval, same, flips)
+        _judged(with_interval(check, delta, interval, settings.level), delta, interval, same, flips)
         for (check, same), delta, interval in zip(made, deltas, intervals, strict=True)
     ]
 
 
-def with_interval(check: Check, delta: Floats, interval: stats.Interval, settings: GateSettings) -> Check:
+def with_interval(check: Check, delta: Floats, interval: stats.Interval, level: float) -> Check:
     """The check with its interval, and what so many prompts can show."""
     if len(delta) < 2 or check.margin is None:
         return check
     sd = float(delta.std(ddof=1))
     loss = -float(delta.mean()) if check.better == "higher" else float(delta.mean())
-    found = powers(sd, len(delta), loss, check.margin, settings)
+    found = powers(sd, len(delta), loss, check.margin, level)
     return replace(check, low=interval.low, high=interval.high, **found)
 
 
-def powers(sd: float, n: int, loss: float, margin: float, settings: GateSettings) -> dict[str, Any]:
+def powers(sd: float, n: int, loss: float, margin: float, level: float) -> dict[str, Any]:
     """``detectable`` and ``needed`` of a check over ``n`` values with the standard deviation ``sd``.
 
     What is to be shown is a loss beyond the margin, if it is as large as it looks; else that there is none.
     """
     needed, effect = None, loss - margin if loss > margin else margin
     if sd > 0 and effect > 0:
-        needed = stats.needed_n(sd, effect, level=settings.level, sided=2)
-    return {"detectable": stats.minimum_detectable(sd, n, level=settings.level, sided=2), "needed": needed}
+        needed = stats.needed_n(sd, effect, level=level, sided=2)
+    return {"detectable": stats.minimum_detectable(sd, n, level=level, sided=2), "needed": needed}
 
 
 def _judged(check: Check, delta: Floats, interval: stats.Interval, same_images: bool, flips: int) -> Check:
@@ -113,10 +113,9 @@ def _judged(check: Check, delta: Floats, interval: stats.Interval, same_images: 
     # A mean at the margin or above it cannot be shown to lie below.
     below = gain.mean() < -check.margin
     p = stats.sign_flip(gain, shift=-check.margin, alternative="less", flips=flips) if below else 1.0
-    gain_p = 1.0
-    if stats.verdict(-interval.high, -interval.low, 0.0, check.better) == "fail":  # the interval shows a gain
-        gain_p = stats.sign_flip(gain, alternative="greater", flips=flips)
-    check = replace(check, p=p, gain=gain_p)
+    above = interval.low > 0 if check.better == "higher" else interval.high < 0
+    better = stats.sign_flip(gain, alternative="greater", flips=flips) if above else 1.0
+    check = replace(check, p=p, gain=better)
     if check.message:  # values are missing on one side: whatever the rest says, it is no pass
         return check
     if len(delta) < FEW:
@@ -168,10 +167,14 @@ def _set_check(
         n=mine["n"],
     )
     ours, others = mine.get("replicates") or [], theirs.get("replicates") or []
-    if mine["n"] != theirs["n"] or len(ours) != len(others):
+    small = column["kind"] == "corpus" and min(mine["n"], theirs["n"]) < HARD_SET
+    if small:
+        told = f"{mine['n']} images: distances between sets are gated from {HARD_SET} on"
+        check = replace(check, verdict="informational", message=told)
+    elif mine["n"] != theirs["n"] or len(ours) != len(others):
         return replace(check, message=f"{theirs['n']} images in the baseline, {mine['n']} in the run")
-    if len(ours) < 2 or None in ours or None in others:
-        return replace(check, message="too few prompts for an interval")
+    if len(ours) != len(others) or len(ours) < 2 or None in ours or None in others:
+        return check if small else replace(check, message="too few prompts for an interval")
     replicates = np.subtract(ours, others)
     interval = stats.jackknife_interval(difference, replicates, level=settings.level)
     sign = 1 if check.better == "higher" else -1
@@ -183,14 +186,10 @@ def _set_check(
         low=interval.low,
         high=interval.high,
         gain=stats.jackknife_p(sign * difference, sign * replicates, alternative="greater"),
-        **powers(sd, mine["n"], -sign * difference, amount, settings),
+        **powers(sd, mine["n"], -sign * difference, amount, settings.level),
     )
-    if column["kind"] == "corpus" and mine["n"] < HARD_SET:
-        return replace(
-            check,
-            verdict="informational",
-            message=f"{mine['n']} images: distances between sets are gated from {HARD_SET} on",
-        )
+    if small:
+        return check
     if difference == 0 and not replicates.any():
         return replace(check, verdict="pass")
     p = stats.jackknife_p(sign * difference, sign * replicates, shift=-amount, alternative="less")
@@ -206,12 +205,12 @@ def moved_most(
     return tuple(Moved(ids[i], texts.get(ids[i], ""), float(baseline[i]), float(run[i])) for i in order)
 
 
-def _blank(pair: Pair, column: Mapping[str, Any], kind: str) -> Check:
+def _blank(pair: Pair, column: Mapping[str, Any], kind: Kind) -> Check:
     return Check(
         model=pair.model,
         prompt_set=pair.prompt_set,
         sampler=pair.sampler,
-        kind="metric" if kind == "metric" else "set",
+        kind=kind,
         column=column["name"],
         title=column["title"],
         metric=column["metric"],

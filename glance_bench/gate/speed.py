@@ -62,40 +62,35 @@ def speed_checks(baseline: Evidence, run: Evidence, settings: GateSettings) -> I
             yield replace(blank, message="the baseline was timed, the run was not")
             continue
         if sampler != references[model]:
-            yield _speed_check(blank, before, after, devices[model, sampler], run, settings)
-        seconds = replace(blank, kind="latency", column="seconds", title="Seconds")
-        yield _latency_check(seconds, before, after, run, settings)
+            speed = replace(blank, margin=settings.speed.margin)
+            yield _speed_check(speed, before, after, devices[model, sampler], run, settings.level)
+        seconds = replace(
+            blank, kind="latency", column="seconds", title="Seconds", better="lower", decimals=3
+        )
+        seconds = replace(seconds, margin=settings.speed.absolute)
+        yield _latency_check(seconds, before, after, run, settings.level)
 
 
 def _speed_check(
-    check: Check, before: _Side, after: _Side, same_device: bool, run: Evidence, settings: GateSettings
+    check: Check, before: _Side, after: _Side, same_device: bool, run: Evidence, level: float
 ) -> Check:
-    assert settings.speed is not None
-    check = replace(
-        check, better="higher", margin=settings.speed.margin, margin_text=f"{settings.speed.margin:.3g}"
-    )
     if not before.speedups or not after.speedups:
         side = "baseline" if not before.speedups else "run"
         return replace(check, message=f"the {side} has no block with both this sampler and its reference")
-    check = _compared(check, before.speedups, after.speedups, run, settings)
+    check = _compared(check, before.speedups, after.speedups, run, level)
     if not same_device:
         return replace(check, verdict="informational", p=None, message="measured on another kind of device")
     return check
 
 
-def _latency_check(check: Check, before: _Side, after: _Side, run: Evidence, settings: GateSettings) -> Check:
-    assert settings.speed is not None
-    margin = settings.speed.absolute
-    # Seconds are logs of time, where lower is better; their negative is a speed.
-    check = replace(
-        check, better="lower", margin=margin, margin_text=f"{margin:.3g}" if margin else "", decimals=3
-    )
-    check = _compared(check, before.seconds, after.seconds, run, settings)
+def _latency_check(check: Check, before: _Side, after: _Side, run: Evidence, level: float) -> Check:
+    """Without a margin seconds are only shown."""
+    check = _compared(check, before.seconds, after.seconds, run, level)
     if before.hardware != after.hardware:
         names = ["/".join(sorted(side.hardware)) for side in (before, after)]
         told = f"seconds are not comparable: {names[0]} in the baseline, {names[1]} in the run"
         return replace(check, verdict="informational", p=None, message=told)
-    return check if margin else replace(check, verdict="informational", p=None, message="")
+    return check if check.margin is not None else replace(check, verdict="informational")
 
 
 def _compared(
@@ -103,13 +98,13 @@ def _compared(
     before: Mapping[str, Floats],
     after: Mapping[str, Floats],
     run: Evidence,
-    settings: GateSettings,
+    level: float,
 ) -> Check:
-    """The check with medians, interval and p-value; informational numbers need no margin."""
+    """The check with medians, interval and, where there is a margin, p-values."""
     old = np.concatenate(list(before.values()))
     new = np.concatenate(list(after.values()))
     sign = 1 if check.better == "higher" else -1
-    pooled = _difference(new, old, settings.level)
+    pooled = _difference(new, old, level)
     check = replace(
         check,
         baseline=float(np.exp(np.median(old))),
@@ -123,19 +118,19 @@ def _compared(
         return check
     if before.keys() == after.keys() and all(np.array_equal(before[s], after[s]) for s in before):
         return replace(check, verdict="pass", message="the same measurement")
-    enough = math.ceil(1 - math.log2(1 - settings.level))  # for an interval of a median, see stats.LogRatio
+    enough = math.ceil(1 - math.log2(1 - level))  # for an interval of a median, see stats.LogRatio
     few = min(len(old), *map(len, after.values()))
     if few < enough:
         told = f"{few} blocks are too few, {enough} are needed (timing: repeats x prompts)"
         return replace(check, message=told)
     shift = math.log1p(-check.margin) if sign > 0 else -math.log1p(check.margin)
-    last = _difference(list(after.values())[-1], old, settings.level)
+    last = _difference(list(after.values())[-1], old, level)
     passed = any(
         stats.verdict(one.low - 1, one.high - 1, check.margin, check.better) == "pass"
         for one in (pooled, last)
     )
     gained = pooled.low > 1 if sign > 0 else pooled.high < 1
-    deviation = (pooled.high - pooled.low) / 2 / float(ndtri((1 + settings.level) / 2))
+    deviation = (pooled.high - pooled.low) / 2 / float(ndtri((1 + level) / 2))
     profile = f" --profile {run.results['profile']}" if run.results.get("profile") else ""
     again = f"one session only; measure again: glance-bench run {run.results['suite']}{profile} --time-again"
     return replace(
@@ -143,9 +138,7 @@ def _compared(
         verdict="pass" if passed else "inconclusive",
         p=max(_slower(sign * own, sign * old, shift) for own in after.values()),
         gain=max(_slower(sign * old, sign * own, 0.0) for own in after.values()) if gained else 1.0,
-        **powers(
-            deviation * math.sqrt(len(new)), len(new), sign * (1 - pooled.ratio), check.margin, settings
-        ),
+        **powers(deviation * math.sqrt(len(new)), len(new), sign * (1 - pooled.ratio), check.margin, level),
         unconfirmed=again if len(after) < 2 else "",
     )
 
