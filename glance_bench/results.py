@@ -4,13 +4,14 @@ torch.
 A *board* is one model on one prompt set: only inside it are numbers put beside each other. Its *reference* is
 the teacher, or else the first sampler of the suite; the others are compared with it prompt by prompt.
 
-The document (schema ``glance-bench/results/1``)::
+The document (schema ``glance-bench/results/2``)::
 
-    schema, run, suite, profile, digest
+    schema, run, suite, profile, digest, seal
+    tables     file -> sha256, of the tables of ``samples``
     recipes    id -> text; equal ids mean comparable numbers
     columns    [{name, metric, kind, title, better, description, decimals, headline, flag}] in the order to show
     boards     [{model, prompt_set, testbed, reference, prompts, with_text, samplers: [{
-                   sampler, title, images, units, nfe: {nominal, counted}, speedup_nominal,
+                   sampler, title, images, units, nfe: {nominal, counted}, speedup_nominal, made_of,
                    cells: {column: {value, low, high, n, prompts, interval, recipe, note?, replicates?,
                            rank?, against_reference?: {difference, low, high, n}}}}]}]
     waiting    {metric: what it waits for}, absent when nothing does
@@ -19,8 +20,9 @@ The document (schema ``glance-bench/results/1``)::
 ``rank`` is "best" for the best value among the samplers other than the reference, "tied" where the paired
 interval against that best one holds zero. Intervals are at 95 %, see ``stats``: bootstrap over prompts for
 means, Wilson for rates of failure, group jackknife (with its replicates, for later pairing) for corpus
-metrics. Everything but ``timing`` and ``waiting`` is a function of images, prompts and recipes, and enters the
-``digest``.
+metrics. ``made_of`` holds the checkpoint, the card and the trajectory as digests, and resolution, device and
+dtype; null for images made elsewhere. Everything but ``timing``, ``tables`` and ``waiting`` is a function of images,
+prompts and recipes, and enters the ``digest``; the ``seal`` is a digest of the whole document.
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glance_bench.cells import add_cells, columns_of, recipe_id, refuse_unscored
+from glance_bench.evidence import SCHEMA, results_seal
 from glance_bench.exchange.official import official_metric, with_official
 from glance_bench.metrics.base import UnitMetric
 from glance_bench.sealed import digest_of
-from glance_bench.units import PAIR_KEYS
+from glance_bench.units import PAIR_KEYS, read_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,19 +46,21 @@ if TYPE_CHECKING:
     from glance_bench.metrics.base import Metric
     from glance_bench.store import Run
 
-__all__ = ["SCHEMA", "build", "load_metrics", "results_digest", "scored_records"]
+__all__ = ["build", "load_metrics", "results_digest", "scored_records"]
 
-SCHEMA = "glance-bench/results/1"
 DIGITS = 10  # significant digits kept, so that the last bits of a library do not change the digest
-OUTSIDE = ("timing", "waiting", "digest")
+OUTSIDE = ("timing", "waiting", "tables", "digest", "seal")
+MADE_OF = ("checkpoint", "card", "resolution", "device", "dtype", "generation_version")
 COMPONENTS = ("encode", "denoise", "decode", "total")
 
 
-def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
+def build(
+    run: Run, metrics: Sequence[Metric] | None = None, tables: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The results of a scored run as a JSON document. Deterministic.
 
-    ``metrics`` replaces those that the run's manifest names. Raises GlanceBenchError when images have no
-    scores yet.
+    ``metrics`` replaces those that the run's manifest names; ``tables`` are the digests of the tables beside the
+    document. Raises GlanceBenchError when images have no scores yet.
     """
     metrics = load_metrics(run) if metrics is None else metrics
     suite, manifest = run.suite(), run.manifest
@@ -94,12 +99,14 @@ def build(run: Run, metrics: Sequence[Metric] | None = None) -> dict[str, Any]:
         document["waiting"] = manifest["waiting"]
     document = _rounded(document)
     document["timing"] = _rounded(_timing(run.timing(), {b["model"]: b["reference"] for b in boards}))
+    document["tables"] = dict(tables or {})
     document["digest"] = results_digest(document)
+    document["seal"] = results_seal(document)
     return document
 
 
 def results_digest(document: Mapping[str, Any]) -> str:
-    """sha256 over the canonical JSON of everything but OUTSIDE: what depends on the machine, and the digest itself."""
+    """sha256 over the canonical JSON of everything but OUTSIDE: what depends on the machine, and the digests."""
     return digest_of({key: value for key, value in document.items() if key not in OUTSIDE})
 
 
@@ -165,12 +172,21 @@ def _board(
                 "units": [unit.folder for unit in units if unit.sampler == name],
                 "nfe": {"nominal": facts[name]["nfe"], "counted": float(own["evaluations"].mean())},
                 "speedup_nominal": facts[name]["speedup"],
+                "made_of": _made_of(run, next(unit.folder for unit in units if unit.sampler == name)),
                 **({"stated": facts[name]["stated"]} if facts[name].get("stated") else {}),
                 "cells": cells[name],
             }
             for name, own in groups.items()
         ],
     }
+
+
+def _made_of(run: Run, unit: str) -> dict[str, Any] | None:
+    """What a sampler of a board is made of, from one of its units; its steps as a digest."""
+    made = read_unit(run.folder / unit).get("sampler_made_of")
+    if not made:
+        return None
+    return {name: made[name] for name in MADE_OF} | {"trajectory": digest_of(made["trajectory"])}
 
 
 def _timing(frame: pd.DataFrame, references: Mapping[str, str]) -> list[dict[str, Any]]:

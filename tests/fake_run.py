@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from glance_bench import results
 from glance_bench.metrics.base import FROM_FEATURES, Column, Images, Row
 from glance_bench.metrics.frechet import Frechet, Moments
 from glance_bench.metrics.health import Health
 from glance_bench.metrics.ocr import Ocr
 from glance_bench.metrics.truth import Truth
 from glance_bench.prompts import Prompt
+from glance_bench.samples import write_tables
 from glance_bench.sealed import parquet_bytes, seal
 from glance_bench.store import Run
 from glance_bench.testbed.scenes import KINDS, caption, sample_scene
@@ -148,6 +150,13 @@ def make_run(
             if metric.kind != "unit":
                 _score(run, unit, prompts * images_per_prompt, metric, folders[metric.name])
     return run
+
+
+def finish(run: Run, metrics: Sequence[object] = METRICS) -> dict[str, object]:
+    """The results of a made run and the tables beside them, written as the report pass does."""
+    built = results.build(run, metrics, write_tables(run, metrics))
+    run.write("results.json", built)
+    return built
 
 
 def _facts(model: str, sampler: str) -> dict[str, object]:

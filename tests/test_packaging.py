@@ -90,7 +90,7 @@ def test_installed_wheel_runs_the_quickstart(installed, tmp_path):
     assert "teacher-50" in done.stdout
     (folder,) = (tmp_path / "runs").iterdir()
     results = json.loads((folder / "results.json").read_text())
-    assert results["schema"] == "glance-bench/results/1"
+    assert results["schema"] == "glance-bench/results/2"
     assert (folder / "report" / "index.html").stat().st_size > 0
     images = {p.parts[1] for p in (p.relative_to(folder) for p in folder.glob("units/**/*.png"))}
     assert images == {"testbed-flux", "testbed-qwen"}

@@ -30,7 +30,7 @@ def row(built: dict, sampler: str, model: str = "testbed-flux") -> dict:
 
 
 def test_every_cell_is_whole(built: dict) -> None:
-    assert built["schema"] == "glance-bench/results/1"
+    assert built["schema"] == "glance-bench/results/2"
     assert [board["model"] for board in built["boards"]] == ["testbed-flux", "testbed-qwen"]
     for board in built["boards"]:
         assert (board["reference"], board["testbed"]) == ("teacher-50", True)

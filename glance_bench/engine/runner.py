@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..evidence import TABLES
 from ..exchange.pending import imported_works
 from ..exchange.record import merged
 from ..machine import environment
@@ -137,34 +138,31 @@ def report(run: Run, plan: Plan, progress: Progress) -> dict[str, Any]:
     results = run.folder / "results.json"
     page = run.folder / PAGE
     state = run.folder / "report" / "made-from.json"
-    if _current(state, inputs, results, page):
+    if _current(run.folder, state, inputs):
         return dict(json.loads(results.read_bytes()))
     from ..report import render
     from ..results import build
+    from ..samples import write_tables
 
     progress.say("report")
-    built = build(run)
+    built = build(run, tables=write_tables(run))
     run.write("results.json", built)
     trace("report", "results.json")
     render(run, built, page.parent)
     trace("report", str(PAGE))
-    run.write(
-        str(state.relative_to(run.folder)),
-        {"inputs": inputs, "results": sha256_file(results), "page": sha256_file(page)},
-    )
+    made = {name: sha256_file(run.folder / name) for name in ("results.json", *TABLES, str(PAGE))}
+    run.write(str(state.relative_to(run.folder)), {"inputs": inputs, "made": made})
     trace("report", "made-from.json")
     return built
 
 
-def _current(state: Path, inputs: str, results: Path, page: Path) -> bool:
+def _current(folder: Path, state: Path, inputs: str) -> bool:
+    """Whether what was made last is there unchanged, and was made from these inputs."""
     try:
-        made = json.loads(state.read_bytes())
-        return bool(
-            made["inputs"] == inputs
-            and made["results"] == sha256_file(results)
-            and made["page"] == sha256_file(page)
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        last = json.loads(state.read_bytes())
+        made = last["made"].items()
+        return last["inputs"] == inputs and all(sha256_file(folder / name) == sha for name, sha in made)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
 
 

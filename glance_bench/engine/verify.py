@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
-from ..results import results_digest
+from ..errors import GlanceBenchError
+from ..evidence import FILES, read_evidence
 from ..sealed import Damaged, find_sealed, read_sealed
 from ..store import Run
 
@@ -30,13 +29,13 @@ def verify(run: Run) -> list[Damaged]:
 
 
 def _results(run: Run) -> list[Damaged]:
-    path = run.folder / "results.json"
+    for name in FILES:
+        if not (run.folder / name).is_file():
+            return [Damaged(run.folder / name, "is missing")]
     try:
-        document = json.loads(path.read_bytes())
-        if document["digest"] != results_digest(document):
-            return [Damaged(path, "was altered: its content does not match its own digest")]
-    except FileNotFoundError:
-        return [Damaged(path, "is missing")]
-    except (ValueError, KeyError, TypeError):
-        return [Damaged(path, "is not a results document")]
+        read_evidence(run.folder)
+    except Damaged as damage:
+        return [damage]
+    except GlanceBenchError as error:
+        return [Damaged(run.folder / "results.json", str(error))]
     return []
