@@ -93,7 +93,13 @@ class Row(_Strict):
     @property
     def nfe(self) -> str:
         """As such papers print it: ``50x2`` for two passes a step; "" where nothing is known."""
-        return "" if self.steps is None else f"{self.steps}x{self.passes}" if self.passes > 1 else f"{self.steps}"
+        return (
+            ""
+            if self.steps is None
+            else f"{self.steps}x{self.passes}"
+            if self.passes > 1
+            else f"{self.steps}"
+        )
 
     @property
     def identity(self) -> tuple[str, str, int | None, int]:
@@ -199,7 +205,9 @@ def load_paper(name: str) -> PaperTables:
         folder = data_dir("baselines") / "published" / "tables"
         known = {file.stem: file for file in folder.glob("*.yaml")}
         if name not in known:
-            raise UsageError(f"unknown paper {name!r}; {near_misses(name, known)} (or the path of a .yaml file)")
+            raise UsageError(
+                f"unknown paper {name!r}; {near_misses(name, known)} (or the path of a .yaml file)"
+            )
         path = known[name]
     tree = read_yaml(path)
     paper = validated(PaperTables, path, tree)
@@ -226,13 +234,13 @@ def _complaints(paper: PaperTables) -> Complaints:
         yield from _of_table(paper, table, ("tables", number))
     labels = {row.label for table in paper.tables for row in table.rows}
     for number, claim in enumerate(paper.claims):
-        place = ("claims", number)
+        here = ("claims", number)
         if isinstance(claim, Statement):
             continue
-        yield from _unknown((*place, "student"), "row", claim.student, labels)
-        yield from _unknown((*place, "teacher"), "row", claim.teacher, labels)
+        yield from _unknown((*here, "student"), "row", claim.student, labels)
+        yield from _unknown((*here, "teacher"), "row", claim.teacher, labels)
         if not isinstance(claim, SpeedUp):
-            yield from _unknown((*place, "column"), "column", claim.column, paper.columns)
+            yield from _unknown((*here, "column"), "column", claim.column, paper.columns)
 
 
 def _of_table(paper: PaperTables, table: Table, place: tuple[str | int, ...]) -> Complaints:
