@@ -14,7 +14,7 @@ from typing import Any, Literal
 from glance_bench.errors import UsageError
 from glance_bench.report.text import visible
 
-from .fill import Cell, Filled, FilledTable
+from .filled import Cell, Filled, FilledTable
 from .published import Column, PaperTables, Row
 
 __all__ = ["Format", "draw", "figure_format"]
@@ -79,19 +79,20 @@ def _bars(table: FilledTable, name: str) -> Iterator[tuple[Row, Cell]]:
 def _panel(axis: Any, column: Column, bars: list[tuple[Row, Cell]], families: list[str]) -> None:
     values = [cell.printed for _, cell in bars if cell.printed is not None]
     values += [cell.score.value for _, cell in bars if cell.score is not None]
+    beside = BAR / 2 if any(cell.score for _, cell in bars) else 0.0
     for place, (row, cell) in enumerate(bars):
         colour = COLOURS[families.index(row.family) % len(COLOURS)]
         if cell.printed is not None:
-            (bar,) = axis.bar(place - BAR / 2, cell.printed, BAR, color=colour)
+            (bar,) = axis.bar(place - beside, cell.printed, BAR, color=colour)
             axis.bar_label(axis.containers[-1], [f"{cell.printed:.{column.decimals}f}"], fontsize=6)
             bar.set_gid(f"printed-{place}")
         if cell.score is not None:
             measured = cell.score
-            axis.bar(place + BAR / 2, measured.value, BAR, facecolor="white", edgecolor=colour, hatch="////")
+            axis.bar(place + beside, measured.value, BAR, facecolor="white", edgecolor=colour, hatch="////")
             axis.bar_label(axis.containers[-1], [f"{measured.value:.{column.decimals}f}"], fontsize=6)
             if measured.low is not None and measured.high is not None:
                 ends = [[max(0, measured.value - measured.low)], [max(0, measured.high - measured.value)]]
-                axis.errorbar(place + BAR / 2, measured.value, yerr=ends, color="black", capsize=2, lw=0.8)
+                axis.errorbar(place + beside, measured.value, yerr=ends, color="black", capsize=2, lw=0.8)
     better = "higher is better" if column.better == "higher" else "lower is better"
     axis.set_title(visible(f"{column.benchmark} {column.title} ({better})"), fontsize=8)
     axis.set_xticks(

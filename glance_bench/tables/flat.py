@@ -12,7 +12,7 @@ from typing import Any
 from glance_bench.report.text import visible
 from glance_bench.stats.ratios import Ratio
 
-from .fill import Cell, Checked, Filled, TestbedTable
+from .filled import Cell, Checked, Filled, TestbedTable
 from .published import Row
 from .scores import Score
 from .sheets import TESTBED

@@ -18,7 +18,7 @@ _PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
-\usepackage{booktabs,graphicx}
+\usepackage{booktabs,graphicx,textcomp}
 \begin{document}"""
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -76,7 +76,7 @@ def _sheet(sheet: Sheet) -> Iterator[str]:
     share = 0.7 / max(1, sum(wide))
     columns = "".join(rf"p{{{share:.2f}\linewidth}}" if long else "l" for long in wide)
     yield r"\begin{table}[p]\centering\footnotesize"
-    yield rf"\caption{{{escaped(sheet.caption)}}}"
+    yield rf"\textbf{{{escaped(sheet.caption)}}}\par\smallskip"  # the paper numbers its tables, not LaTeX
     if not any(wide):
         yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     yield rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}"

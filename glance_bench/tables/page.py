@@ -1,4 +1,4 @@
-"""Sheets as one HTML page: no script, nothing loaded, every text escaped by the template engine."""
+"""Sheets as one HTML page: no script, nothing is loaded, every text escaped by the template engine."""
 
 from __future__ import annotations
 

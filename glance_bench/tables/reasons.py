@@ -54,23 +54,24 @@ class Machine:
             return Reason(
                 "no metric", (f"no metric gives {column.benchmark} {column.title} as it is printed",)
             )
-        found = [
-            *self._weights(paper.families[row.family].model),
-            *(lack for part in parts for lack in self._metric(tuple(part.metrics))),
-            *(
-                lack
-                for part in parts
-                if part.reference
-                for lack in self._images(part.metrics[0], part.reference)
-            ),
-            *self._gpu(),
-        ]
+        needs = [lack for part in parts for lack in self._metric(tuple(part.metrics))]
+        for part in parts:
+            if part.reference is not None:
+                needs += self._images(part.metrics[0], part.reference)
+        run = f"glance-bench run {column.suite}" if column.suite else "a run of its prompts and metrics"
+        if all(name.endswith(OFFICIAL) for part in parts for name in part.metrics):
+            run += ", then export and import-scores"
+        return self._first(paper, row, needs, run)
+
+    def untimed(self, paper: PaperTables, row: Row, column: Column) -> Reason:
+        """Why no latency is measured for a row. ``column`` is one of its table, whose suite would time it."""
+        if row.card is None:
+            return Reason("no card", (f"no sampler card corresponds to {row.label}",))
+        return self._first(paper, row, [], f"glance-bench run {column.suite}, which times its samplers")
+
+    def _first(self, paper: PaperTables, row: Row, needs: Sequence[Reason], run: str) -> Reason:
+        found = [*self._weights(paper.families[row.family].model), *needs, *self._gpu()]
         if not found:
-            run = (
-                f"glance-bench run {column.suite}"
-                if column.suite
-                else "a run of its prompts and metric fills it"
-            )
             return Reason("not run", (run,))
         return Reason(found[0].name, tuple(dict.fromkeys(why for lack in found for why in lack.why)))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .fill import Filled
+from .filled import Filled
 from .flat import as_csv
 from .latex import latex
 from .markdown import markdown
-from .sheets import sections
+from .sections import sections
 
 __all__ = ["FORMATS", "TextFormat", "text"]
 
