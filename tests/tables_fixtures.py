@@ -14,9 +14,24 @@ from glance_bench.evidence import SCHEMA, Evidence, read_evidence, results_seal
 from glance_bench.sealed import sha256_bytes
 from glance_bench.stats import bootstrap_mean, group_jackknife, group_labels
 from glance_bench.tables.published import PaperTables
+from glance_bench.tables.reasons import Machine, Reason
 
 HARDWARE = "gpu-0123abcd"
 Values = Mapping[str, Mapping[str, Sequence[float]]]  # by sampler and column, a value a prompt
+
+
+class Lacking(Machine):
+    """A machine that says the same of every cell, so that a test asks nothing of the real one."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__()
+        self.found = Reason(name, (why,))
+
+    def reason(self, paper: Any, row: Any, column: Any) -> Reason:
+        return self.found
+
+    def untimed(self, paper: Any, row: Any, column: Any) -> Reason:
+        return Reason("no GPU", ("untimed",))
 
 
 def make_evidence(
@@ -135,9 +150,7 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     return sink.getvalue()
 
 
-def make_paper(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ("a",), **more: Any
-) -> PaperTables:
+def make_paper(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ("a",), **more: Any) -> PaperTables:
     """A paper of one table; columns are scores of coco-10k of which more is better, one decimal."""
     return PaperTables.model_validate(
         {

@@ -68,7 +68,10 @@ TEACHER = row("t", [0.5, 0.5, 0.5], teacher=True, steps=50)
         ([row("s", [0.4, 0.5, 0.6], steps=8)], []),  # equal in one
         ([row("s", [0.4, 0.4, 0.4], steps=8)], []),  # below in all
         (  # its own longer variant is better still: then the score may well rise
-            [row("s", [0.4, 0.4, 0.65], steps=8, method="m"), row("l", [0.6, 0.6, 0.7], steps=10, method="m")],
+            [
+                row("s", [0.4, 0.4, 0.65], steps=8, method="m"),
+                row("l", [0.6, 0.6, 0.7], steps=10, method="m"),
+            ],
             [],
         ),
         (  # above its longer variant too
@@ -79,7 +82,10 @@ TEACHER = row("t", [0.5, 0.5, 0.5], teacher=True, steps=50)
             ["s"],
         ),
         (  # the longer one of another method does not count
-            [row("s", [0.4, 0.4, 0.65], steps=8, method="m"), row("l", [0.6, 0.6, 0.7], steps=10, method="n")],
+            [
+                row("s", [0.4, 0.4, 0.65], steps=8, method="m"),
+                row("l", [0.6, 0.6, 0.7], steps=10, method="n"),
+            ],
             ["s"],
         ),
     ],

@@ -88,7 +88,10 @@ def _panel(axis: Any, column: Column, bars: list[tuple[Row, Cell]], families: li
             bar.set_gid(f"printed-{place}")
         if cell.score is not None:
             measured = cell.score
-            axis.bar(place + beside, measured.value, BAR, facecolor="white", edgecolor=colour, hatch="////")
+            (bar,) = axis.bar(
+                place + beside, measured.value, BAR, facecolor="white", edgecolor=colour, hatch="////"
+            )
+            bar.set_gid(f"measured-{place}")
             axis.bar_label(axis.containers[-1], [f"{measured.value:.{column.decimals}f}"], fontsize=6)
             if measured.low is not None and measured.high is not None:
                 ends = [[max(0, measured.value - measured.low)], [max(0, measured.high - measured.value)]]
