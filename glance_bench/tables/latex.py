@@ -18,7 +18,7 @@ _PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
-\usepackage{booktabs,graphicx,textcomp}
+\usepackage{booktabs,graphicx,longtable,textcomp}
 \begin{document}"""
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -70,30 +70,45 @@ def _character(character: str) -> str:
 
 
 def _sheet(sheet: Sheet) -> Iterator[str]:
-    rows = [(*group.heads, *line) for group in sheet.groups for line in group.lines]
-    longest = [max(len(text) for text in texts) for texts in zip(*rows, strict=True)]
-    wide = [length > LONG for length in longest]
-    share = 0.7 / max(1, sum(wide))
-    columns = "".join(rf"p{{{share:.2f}\linewidth}}" if long else "l" for long in wide)
-    yield r"\begin{table}[p]\centering\footnotesize"
-    yield rf"\textbf{{{escaped(sheet.caption)}}}\par\smallskip"  # the paper numbers its tables, not LaTeX
-    if not any(wide):
+    """Numbers are a float, made smaller where the page is too narrow; sentences are a table that may break."""
+    caption = rf"\textbf{{{escaped(sheet.caption)}}}"  # the paper numbers its tables, not LaTeX
+    texts = [(*group.heads, *line) for group in sheet.groups for line in group.lines]
+    wide = [max(map(len, column)) > LONG for column in zip(*texts, strict=True)]
+    if any(wide):
+        share = (0.9 if all(wide) else 0.6) / sum(wide)
+        columns = "".join(rf"p{{{share:.2f}\linewidth}}" if long else "l" for long in wide)
+        yield r"{\footnotesize\noindent " + caption
+        yield rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}"
+        yield from _rows(sheet)
+        yield r"\end{longtable}"
+        yield from _notes(sheet)
+        yield "}"
+    else:
+        yield r"\begin{table}[p]\centering\footnotesize"
+        yield caption + r"\par\smallskip"
         yield r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
-    yield rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}"
+        yield rf"\begin{{tabular}}{{@{{}}{'l' * len(wide)}@{{}}}}"
+        yield from _rows(sheet)
+        yield r"\end{tabular}}"
+        yield from _notes(sheet)
+        yield r"\end{table}\clearpage"  # LaTeX holds few waiting floats
+
+
+def _rows(sheet: Sheet) -> Iterator[str]:
     yield r"\toprule"
-    yield _row([escaped(text) for text in sheet.head])
+    yield _row(sheet.head)
     for number, group in enumerate(sheet.groups):
         if number == 0 or len(group.lines) > 1:
             yield r"\midrule"
         for position, line in enumerate(group.lines):
-            heads = group.heads if position == 0 else ("",) * len(group.heads)
-            yield _row([escaped(text) for text in (*heads, *line)])
+            yield _row((*(group.heads if position == 0 else [""] * len(group.heads)), *line))
     yield r"\bottomrule"
-    yield r"\end{tabular}" + ("" if any(wide) else "}")
+
+
+def _notes(sheet: Sheet) -> Iterator[str]:
     yield from (rf"\par\smallskip {escaped(note)}" for note in sheet.notes)
-    yield r"\end{table}\clearpage"  # a document holds few waiting floats
 
 
 def _row(cells: Sequence[str]) -> str:
     """The empty group keeps a cell that starts with a bracket from being read as an argument of the line above."""
-    return "{}" + " & ".join(cells) + r" \\"
+    return "{}" + " & ".join(map(escaped, cells)) + r" \\"

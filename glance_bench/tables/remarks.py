@@ -34,7 +34,7 @@ def _claim(filled: Filled, checked: Checked) -> tuple[str, ...]:
             measured = f"{value:.2f}x{span(low, high, 2)} ({run})"
         return claim.student, f"{claim.times:g}x", told, measured
     if not isinstance(claim, Retention | Difference):
-        return "", "", "no table has it", ""
+        return "", "", "a sentence that no rule computes", ""
     retained = isinstance(claim, Retention)
     decimals = 2 if retained else filled.paper.columns[claim.column].decimals
     unit = " %" if retained else ""

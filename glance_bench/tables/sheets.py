@@ -206,10 +206,15 @@ def testbed_table(table: TestbedTable) -> Sheet:
         nfe = "" if evaluations is None else f"{evaluations:g}"
         groups.append(Group((name, label, nfe), tuple(lines)))
     names = ", ".join(f"{column['title']}: {column['name']}" for column in table.columns)
+    notes = [f"{names}. Kept: against {table.reference}."]
+    if any(found is not None and found.seeds > 1 for *_, cells in table.rows for found, _ in cells):
+        notes.append(
+            "Measured intervals are over seeds and prompts, those of kept over prompts alone, of the seeds' mean."
+        )
     headings = [f"{column['title']} {ARROWS[column['better']]}" for column in table.columns]
     return Sheet(
         f"{table.table.capitalize()} on {table.model}, {table.prompt_set} (run {table.run})",
         ("sampler", "in the place of", "NFE", "", *headings),
         tuple(groups),
-        (f"{names}. Kept: against {table.reference}.",),
+        tuple(notes),
     )
