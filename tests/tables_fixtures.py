@@ -27,7 +27,7 @@ class Lacking(Machine):
         super().__init__()
         self.found = Reason(name, (why,))
 
-    def reason(self, paper: Any, row: Any, column: Any) -> Reason:
+    def reason(self, paper: Any, table: Any, row: Any, column: Any) -> Reason:
         return self.found
 
     def untimed(self, paper: Any, row: Any, column: Any) -> Reason:

@@ -10,12 +10,15 @@ import pytest
 from scipy import stats as reference
 
 from glance_bench.errors import GlanceBenchError, MissingData
+from glance_bench.evidence import read_evidence
 from glance_bench.stats import bootstrap_mean
 from glance_bench.tables import reasons
 from glance_bench.tables.fill import fill
 from glance_bench.tables.filled import Cell, Filled
-from glance_bench.tables.published import PaperTables
+from glance_bench.tables.published import PaperTables, load_paper
 from glance_bench.tables.reasons import Machine, Reason
+from glance_bench.tables.render import text
+from tests.fake_run import finish, make_run
 from tests.tables_fixtures import Lacking, column, make_evidence, make_paper, row, table
 
 rng = np.random.default_rng(5)
@@ -225,6 +228,41 @@ def test_the_testbed_has_tables_of_its_own(tmp_path: Path) -> None:
     assert filled(make_paper(ROWS), other).testbed == ()  # the rows are of the other family
 
 
+def test_a_run_as_the_passes_leave_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path, images_per_prompt=2, black=[("uniform-8", "p001")])
+    finish(run)
+    evidence = read_evidence(run.folder)
+    made = filled(load_paper("glance"), evidence)
+    assert {(one.table, one.model) for one in made.testbed} == {
+        ("table 1", "testbed-qwen"),  # FLUX has no uniform rows in the paper, and figure 4 has only Glance
+        ("table 2", "testbed-qwen"),
+    }
+    own = made.testbed[0]
+    assert [(label, sampler) for label, sampler, *_ in own.rows] == [
+        ("Qwen-Image 50", "teacher-50"),
+        ("Qwen-Image 10", "uniform-10"),
+        ("Qwen-Image 8", "uniform-8"),
+    ]
+    board = next(b for b in evidence.results["boards"] if b["model"] == "testbed-qwen")
+    stored = {row["sampler"]: row["cells"] for row in board["samplers"]}
+    compared = 0
+    for _, sampler, _, cells in own.rows:
+        for (score, kept), shown in zip(cells, own.columns, strict=True):
+            held = stored[sampler][shown["name"]]
+            assert score is not None
+            assert (score.value, score.low, score.high, score.n) == tuple(
+                held[key] for key in ("value", "low", "high", "n")
+            )
+            assert score.failed == (2 if sampler == "uniform-8" else 0)
+            if kept is not None:
+                above = stored["teacher-50"][shown["name"]]["value"]
+                assert kept.value == pytest.approx(held["value"] / above, rel=1e-6)
+                compared += 1
+    assert compared == 2 * 6  # truth, all true, three of OCR and CLIP; not the distance
+    assert all(cell.score is None for table in made.tables for _, cells in table.rows for cell in cells)
+    assert "- uniform-8: 2 images failed" in text(made, "md")
+
+
 def test_claims_are_measured(tmp_path: Path) -> None:
     claims = [
         {"kind": "retention", "text": "keeps", "student": "s", "teacher": "t", "column": "a", "percent": 90},
@@ -278,7 +316,7 @@ def of_machine(
     monkeypatch.setattr(reasons, "available", available)
     monkeypatch.setattr(reasons, "find_gpus", lambda: ["H100"] if gpu else [])
     paper = make_paper(ROWS, columns={"a": column(reference="data:photographs", suite="coco")})
-    return Machine().reason(paper, paper.tables[0].rows[1], paper.columns["a"])
+    return Machine().reason(paper, paper.tables[0], paper.tables[0].rows[1], paper.columns["a"])
 
 
 @pytest.mark.parametrize(
@@ -307,23 +345,43 @@ def test_rows_and_columns_that_nothing_here_can_fill(monkeypatch: pytest.MonkeyP
     rows = [row("x", [1.0]), row("y", [1.0], card="glance-8")]
     paper = make_paper(rows, columns={"a": column(metrics=[])})
     first, second = paper.tables[0].rows
-    assert Machine().reason(paper, first, paper.columns["a"]).name == "no card"
-    assert Machine().reason(paper, second, paper.columns["a"]).name == "no metric"
+    assert Machine().reason(paper, paper.tables[0], first, paper.columns["a"]).name == "no card"
+    assert Machine().reason(paper, paper.tables[0], second, paper.columns["a"]).name == "no metric"
     strange = make_paper(rows, families={"flux": {"model": "a-model"}})
-    assert "no model called 'a-model'" in Machine().reason(strange, second, strange.columns["a"]).why[0]
+    assert (
+        "no model called 'a-model'"
+        in Machine().reason(strange, strange.tables[0], second, strange.columns["a"]).why[0]
+    )
     unknown = make_paper(rows, columns={"a": column(metrics=["clop"])})
-    assert "unknown metric 'clop'" in " ".join(Machine().reason(unknown, second, unknown.columns["a"]).why)
+    assert "unknown metric 'clop'" in " ".join(
+        Machine().reason(unknown, unknown.tables[0], second, unknown.columns["a"]).why
+    )
 
     def broken() -> list[Any]:
         raise GlanceBenchError("a GPU driver is installed but does not work")
 
     monkeypatch.setattr(reasons, "find_gpus", broken)
-    assert "does not work" in Machine().reason(unknown, second, unknown.columns["a"]).why[-1]
+    assert (
+        "does not work" in Machine().reason(unknown, unknown.tables[0], second, unknown.columns["a"]).why[-1]
+    )
+
+
+def test_images_made_elsewhere_fill_a_row_without_a_card(tmp_path: Path) -> None:
+    rows = [row("x", [0.5], sampler="theirs-8", steps=8)]
+    paper = make_paper(rows)
+    told = Machine().reason(paper, paper.tables[0], paper.tables[0].rows[0], paper.columns["a"])
+    assert told.name == "no card" and "import-images --as theirs-8" in told.why[0]
+    evidence = make_evidence(tmp_path, {"theirs-8": {"clip": [0.4, 0.5]}}, resolution=None)
+    assert cell(filled(paper, evidence), "x").score is not None
+    ablation = make_paper(rows, tables=[table("table 3", rows, ["a"], ablation="ablation-x")])
+    assert cell(filled(ablation, evidence), "x").score is None  # there the name is one of the suite's
+    found = Machine().reason(ablation, ablation.tables[0], ablation.tables[0].rows[0], ablation.columns["a"])
+    assert found.name != "no card"
 
 
 def test_scores_that_are_only_read_back_need_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reasons, "find_gpus", lambda: ["H100"])
     monkeypatch.setattr(reasons, "_weights", lambda model: ())
     paper = make_paper(ROWS, columns={"a": column(metrics=["dpg[official]"], suite="dpg")})
-    found = Machine().reason(paper, paper.tables[0].rows[0], paper.columns["a"])
+    found = Machine().reason(paper, paper.tables[0], paper.tables[0].rows[0], paper.columns["a"])
     assert found == Reason("not run", ("glance-bench run dpg, then export and import-scores",))

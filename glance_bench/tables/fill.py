@@ -69,7 +69,7 @@ def _filled(paper: PaperTables, table: Table, evidences: Sequence[Evidence], mac
                 kept = _kept(own.score, found[teacher.label, name].score)
             lacking = None
             if own.score is None:
-                lacking = machine.reason(paper, row, column)
+                lacking = machine.reason(paper, table, row, column)
                 if own.refused:
                     lacking = Reason("not comparable", own.refused)
                 elif own.waiting:

@@ -22,7 +22,7 @@ __all__ = ["as_csv", "document"]
 SCHEMA = "glance-bench/tables/1"
 FIELDS = (
     *("section", "table", "row", "model", "sampler", "nfe", "column", "metric", "better"),
-    *("printed", "suspect", "measured", "low", "high", "n", "prompts", "seeds", "run"),
+    *("printed", "suspect", "measured", "low", "high", "n", "prompts", "seeds", "failed", "run"),
     *("delta", "delta_low", "delta_high", "printed_kept", "kept", "kept_low", "kept_high", "reason", "why"),
 )
 PAPER = "paper"
@@ -104,7 +104,13 @@ def _score(score: Score | None) -> Mapping[str, Any]:
         return {}
     return {
         **{"measured": score.value, "low": score.low, "high": score.high, "metric": score.metric},
-        **{"n": score.n, "prompts": score.prompts, "seeds": score.seeds, "run": score.run},
+        **{
+            "n": score.n,
+            "prompts": score.prompts,
+            "seeds": score.seeds,
+            "failed": score.failed,
+            "run": score.run,
+        },
     }
 
 

@@ -1,8 +1,8 @@
 """Finds what given runs hold for the cells of a paper's tables.
 
-A run holds a cell when it has the family's model (never the testbed's) on the column's prompts, the row's card among
-its samplers and one of the column's metrics. It must have been made as printed: as many model evaluations, images of
-the same size. Where several runs hold a cell, the one given last is taken, and the others are named.
+A run holds a cell when it has the family's model (never the testbed's) on the column's prompts, the row's card or
+sampler among its own, and one of the column's metrics. It must have been made as printed: as many model evaluations,
+images of the same size. Where several runs hold a cell, the one given last is taken, and the others are named.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def _mean(paper: PaperTables, table: Table, row: Row, column: Column, evidences:
 def _rows(
     paper: PaperTables, table: Table, row: Row, column: Column, evidence: Evidence
 ) -> list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
-    names = [row.sampler] if row.sampler and evidence.suite.get("name") == table.ablation else []
+    own_suite = table.ablation in (None, evidence.suite.get("name"))
+    names = [row.sampler] if row.sampler and own_suite else []
     names += [row.card] if row.card else []
     model = paper.families[row.family].model
     found = []

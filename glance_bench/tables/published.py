@@ -69,7 +69,8 @@ class Row(_Strict):
     """One sampler of a table, and what is printed for it: a value or null a column, or null where nothing is.
 
     ``configuration`` is what it is where rows with other labels are the same thing; ``card`` the sampler card of
-    ours, ``sampler`` its name in runs of the table's ablation suite. ``data`` and ``gpu_hours`` are its training's.
+    ours; ``sampler`` its name in runs of the table's ablation suite, or of images made elsewhere. ``data`` and
+    ``gpu_hours`` are its training's.
     """
 
     label: Text

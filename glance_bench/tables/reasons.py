@@ -14,7 +14,7 @@ from glance_bench.metrics.choose import TEACHER, available
 from glance_bench.profiles import find_gpus
 from glance_bench.registry import MODELS, ModelEntry
 
-from .published import Column, PaperTables, Row
+from .published import Column, PaperTables, Row, Table
 
 __all__ = ["REASONS", "Machine", "Reason"]
 
@@ -45,10 +45,10 @@ class Machine:
         self._weights, self._metric = cache(_weights), cache(_metric)
         self._images, self._gpu = cache(_reference_images), cache(_gpu)
 
-    def reason(self, paper: PaperTables, row: Row, column: Column) -> Reason:
+    def reason(self, paper: PaperTables, table: Table, row: Row, column: Column) -> Reason:
         """Why nothing is measured for a row and a column, as far as the file and this machine can say."""
-        if row.card is None and row.sampler is None:
-            return Reason("no card", (f"no sampler card corresponds to {row.label}",))
+        if row.card is None and not (row.sampler and table.ablation):
+            return _no_card(row)
         parts = [paper.columns[name] for name in column.mean_of] or [column]
         if not all(part.metrics for part in parts):
             return Reason(
@@ -66,7 +66,7 @@ class Machine:
     def untimed(self, paper: PaperTables, row: Row, column: Column) -> Reason:
         """Why no latency is measured for a row. ``column`` is one of its table, whose suite would time it."""
         if row.card is None:
-            return Reason("no card", (f"no sampler card corresponds to {row.label}",))
+            return _no_card(row)
         return self._first(paper, row, [], f"glance-bench run {column.suite}, which times its samplers")
 
     def _first(self, paper: PaperTables, row: Row, needs: Sequence[Reason], run: str) -> Reason:
@@ -74,6 +74,13 @@ class Machine:
         if not found:
             return Reason("not run", (run,))
         return Reason(found[0].name, tuple(dict.fromkeys(why for lack in found for why in lack.why)))
+
+
+def _no_card(row: Row) -> Reason:
+    told = f"no sampler card corresponds to {row.label}"
+    if row.sampler:
+        told += f"; images of it fill the row by glance-bench import-images --as {row.sampler}"
+    return Reason("no card", (told,))
 
 
 def _weights(model: str) -> tuple[Reason, ...]:

@@ -31,8 +31,9 @@ Floats = npt.NDArray[np.float64]
 class Score:
     """One measured number with its 95 % interval (None where there is none), images, prompts and seeds behind it.
 
-    Either ``by_prompt`` (float64 by prompt id: the score is their mean) or ``replicates`` (float64[groups]: the score
-    without each group of prompts) is there to pair it with another score.
+    ``failed`` is how many of the sampler's images are black or not finite: they are scored like any other. Either
+    ``by_prompt`` (float64 by prompt id: the score is their mean) or ``replicates`` (float64[groups]: the score without
+    each group of prompts) is there to pair it with another score.
     """
 
     value: float
@@ -43,6 +44,7 @@ class Score:
     run: str
     metric: str
     seeds: int = 1
+    failed: int = 0
     note: str = ""
     by_prompt: pd.Series | None = None
     replicates: Floats | None = None
@@ -110,6 +112,7 @@ def score(
         run=evidence.name,
         metric=column,
         seeds=len(cells),
+        failed=sum(map(_failed, rows)),
         note=cells[0].get("note", ""),
         by_prompt=None if by_prompt is None else by_prompt.mean(axis=1),
         replicates=replicates,
@@ -132,7 +135,8 @@ def mean_score(parts: Sequence[Score], name: str) -> Score:
         low, high = _ends(stats.jackknife_interval(value, replicates))
     runs = ", ".join(dict.fromkeys(part.run for part in parts))
     n, prompts = min(part.n for part in parts), min(part.prompts for part in parts)
-    return Score(value, low, high, n, prompts, runs, name, parts[0].seeds, replicates=replicates)
+    failed = max(part.failed for part in parts)
+    return Score(value, low, high, n, prompts, runs, name, parts[0].seeds, failed, replicates=replicates)
 
 
 def retention(student: Score, teacher: Score) -> Ratio | None:
@@ -150,6 +154,11 @@ def retention(student: Score, teacher: Score) -> Ratio | None:
     if above is None or below is None or len(above) != len(below):
         return None
     return jackknife_ratio(student.value, above, teacher.value, below)
+
+
+def _failed(row: Mapping[str, Any]) -> int:
+    cell = row["cells"].get("failed")
+    return 0 if cell is None or cell.get("value") is None else round(cell["value"] * cell["n"])
 
 
 def _by_prompt(

@@ -153,6 +153,8 @@ def _about(cell: Cell, column: Column) -> Iterator[str]:
         yield f"part of the benchmark, {cell.score.prompts} of {column.prompts} prompts"
     if cell.score.seeds > 1:
         yield f"mean of {cell.score.seeds} training seeds"
+    if cell.score.failed:
+        yield f"{cell.score.failed} images failed (black or not finite) and are scored as they are"
     if cell.score.note:
         yield cell.score.note
 
@@ -207,6 +209,11 @@ def testbed_table(table: TestbedTable) -> Sheet:
         groups.append(Group((name, label, nfe), tuple(lines)))
     names = ", ".join(f"{column['title']}: {column['name']}" for column in table.columns)
     notes = [f"{names}. Kept: against {table.reference}."]
+    for _, sampler, _, cells in table.rows:
+        if failed := max((found.failed for found, _ in cells if found is not None), default=0):
+            notes.append(
+                f"{sampler}: {failed} images failed (black or not finite) and are scored as they are."
+            )
     if any(found is not None and found.seeds > 1 for *_, cells in table.rows for found, _ in cells):
         notes.append(
             "Measured intervals are over seeds and prompts, those of kept over prompts alone, of the seeds' mean."
