@@ -46,6 +46,7 @@ def make_evidence(
     resolution: int | None = 1024,
     totals: Sequence[str] = (),
     lower: Sequence[str] = (),
+    corpus: Sequence[str] = (),
     waiting: Mapping[str, str] | None = None,
     seconds: Mapping[str, Sequence[float]] | None = None,
     trained: Sequence[str] = (),
@@ -117,7 +118,7 @@ def make_evidence(
             {
                 "name": column,
                 "metric": column,
-                "kind": "sample",
+                "kind": "corpus" if column in corpus else "sample",
                 "title": column,
                 "headline": True,
                 "flag": False,

@@ -148,6 +148,18 @@ def test_the_unit_is_the_papers_and_the_first_metric_named_is_taken(tmp_path: Pa
     assert made.score.low is not None and 69.9 < made.score.low <= 80
 
 
+def test_a_distance_on_part_of_the_prompts_has_no_delta(tmp_path: Path) -> None:
+    for prompts, biased in ((60, False), (61, True)):
+        paper = make_paper(ROWS, columns={"a": column(prompts=prompts, better="lower")})
+        kinds = {"corpus": ("clip",), "totals": ("clip",)}
+        made = filled(paper, make_evidence(tmp_path / f"c{prompts}", BOTH, nfe=NFE, **kinds))  # type: ignore[arg-type]
+        assert cell(made).score is not None and (cell(made).delta is None) is biased
+        assert ("there is no delta: t Score, s Score" in text(made, "md")) is biased
+        mean = filled(paper, make_evidence(tmp_path / f"m{prompts}", BOTH, nfe=NFE))
+        assert cell(mean).delta is not None  # of a mean a part is as good an estimate
+        assert (f"60 of {prompts} prompts" in text(mean, "md")) is biased
+
+
 def test_a_mean_of_columns_and_its_share(tmp_path: Path) -> None:
     columns = {
         "a": column(),

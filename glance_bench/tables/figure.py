@@ -80,22 +80,22 @@ def _panel(axis: Any, column: Column, bars: list[tuple[Row, Cell]], families: li
     values = [cell.printed for _, cell in bars if cell.printed is not None]
     values += [cell.score.value for _, cell in bars if cell.score is not None]
     beside = BAR / 2 if any(cell.score for _, cell in bars) else 0.0
+    top = max(values, default=1.0)
     for place, (row, cell) in enumerate(bars):
         colour = COLOURS[families.index(row.family) % len(COLOURS)]
         if cell.printed is not None:
             (bar,) = axis.bar(place - beside, cell.printed, BAR, color=colour)
-            axis.bar_label(axis.containers[-1], [f"{cell.printed:.{column.decimals}f}"], fontsize=6)
             bar.set_gid(f"printed-{place}")
+            _label(axis, place - beside, cell.printed, cell.printed, column)
         if cell.score is not None:
-            measured = cell.score
-            (bar,) = axis.bar(
-                place + beside, measured.value, BAR, facecolor="white", edgecolor=colour, hatch="////"
-            )
+            x, value, low, high = place + beside, cell.score.value, cell.score.low, cell.score.high
+            (bar,) = axis.bar(x, value, BAR, facecolor="white", edgecolor=colour, hatch="////")
             bar.set_gid(f"measured-{place}")
-            axis.bar_label(axis.containers[-1], [f"{measured.value:.{column.decimals}f}"], fontsize=6)
-            if measured.low is not None and measured.high is not None:
-                ends = [[max(0, measured.value - measured.low)], [max(0, measured.high - measured.value)]]
-                axis.errorbar(place + beside, measured.value, yerr=ends, color="black", capsize=2, lw=0.8)
+            if low is not None and high is not None:
+                ends = [[max(0.0, value - low)], [max(0.0, high - value)]]
+                axis.errorbar(x, value, yerr=ends, color="black", capsize=2, lw=0.8)
+                top = max(top, high)
+            _label(axis, x, value, value if high is None else max(value, high), column)
     better = "higher is better" if column.better == "higher" else "lower is better"
     axis.set_title(visible(f"{column.benchmark} {column.title} ({better})"), fontsize=8)
     axis.set_xticks(
@@ -103,7 +103,21 @@ def _panel(axis: Any, column: Column, bars: list[tuple[Row, Cell]], families: li
     )
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_xlim(-0.6, len(bars) - 0.4)
-    axis.set_ylim(0 if not values or min(values) >= 0 else None, 1.15 * max(values) if values else 1)
+    axis.set_ylim(min(0.0, *values, 0.0), 1.25 * top if top > 0 else 1)
+
+
+def _label(axis: Any, x: float, value: float, above: float, column: Column) -> None:
+    """A number over its bar and its interval, upright so that neighbours have room."""
+    axis.annotate(
+        f"{value:.{column.decimals}f}",
+        (x, above),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        rotation=90,
+        fontsize=6,
+    )
 
 
 def _legend(figure: Any, axis: Any) -> None:

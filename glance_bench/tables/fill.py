@@ -16,7 +16,7 @@ from .claims import check
 from .contradictions import contradictions
 from .filled import Cell, Filled, FilledTable, TestbedTable
 from .measured import find
-from .published import PaperTables, Table
+from .published import Column, PaperTables, Table
 from .reasons import Machine, Reason
 from .scores import Score, boards, members, retention, score
 
@@ -85,10 +85,17 @@ def _filled(paper: PaperTables, table: Table, evidences: Sequence[Evidence], mac
                     own.passed_over,
                     printed / above if share and printed is not None and above else None,
                     kept,
+                    _biased(own.score, column),
                 )
             )
         rows.append((row, tuple(cells)))
     return FilledTable(table, tuple(rows))
+
+
+def _biased(found: Score | None, column: Column) -> bool:
+    return (
+        found is not None and found.corpus and column.prompts is not None and found.prompts < column.prompts
+    )
 
 
 def _kept(student: Score | None, teacher: Score | None) -> Ratio | None:

@@ -18,7 +18,11 @@ __all__ = ["Cell", "Checked", "Filled", "FilledTable", "TestbedTable"]
 
 @dataclass(frozen=True)
 class Cell:
-    """What is printed and what is measured; ``reason`` where nothing is. ``kept`` are shares of the teacher's score."""
+    """What is printed and what is measured; ``reason`` where nothing is. ``kept`` are shares of the teacher's score.
+
+    ``biased``: a distance between sets of images, from a part of the benchmark's prompts. It grows as images get fewer,
+    so it stands in its cell but is not subtracted from the printed one.
+    """
 
     column: str
     printed: float | None
@@ -28,11 +32,12 @@ class Cell:
     passed_over: tuple[str, ...] = ()
     printed_kept: float | None = None
     kept: Ratio | None = None
+    biased: bool = False
 
     @property
     def delta(self) -> tuple[float, float | None, float | None] | None:
         """Measured minus printed, with the ends of the measured value's interval."""
-        if self.score is None or self.printed is None:
+        if self.score is None or self.printed is None or self.biased:
             return None
         low, high = (None if e is None else e - self.printed for e in (self.score.low, self.score.high))
         return self.score.value - self.printed, low, high

@@ -31,9 +31,9 @@ Floats = npt.NDArray[np.float64]
 class Score:
     """One measured number with its 95 % interval (None where there is none), images, prompts and seeds behind it.
 
-    ``failed`` is how many of the sampler's images are black or not finite: they are scored like any other. Either
-    ``by_prompt`` (float64 by prompt id: the score is their mean) or ``replicates`` (float64[groups]: the score without
-    each group of prompts) is there to pair it with another score.
+    ``failed`` is how many of the sampler's images are black or not finite: they are scored like any other. ``corpus``
+    is true of a distance between sets of images. Either ``by_prompt`` (float64 by prompt id: the score is their mean)
+    or ``replicates`` (float64[groups]: the score without each group of prompts) is there to pair it with another score.
     """
 
     value: float
@@ -45,6 +45,7 @@ class Score:
     metric: str
     seeds: int = 1
     failed: int = 0
+    corpus: bool = False
     note: str = ""
     by_prompt: pd.Series | None = None
     replicates: Floats | None = None
@@ -113,6 +114,7 @@ def score(
         metric=column,
         seeds=len(cells),
         failed=sum(map(_failed, rows)),
+        corpus=(column_of(evidence, column) or {}).get("kind") == "corpus",
         note=cells[0].get("note", ""),
         by_prompt=None if by_prompt is None else by_prompt.mean(axis=1),
         replicates=replicates,

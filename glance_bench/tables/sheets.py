@@ -150,7 +150,8 @@ def _about(cell: Cell, column: Column) -> Iterator[str]:
     if cell.passed_over:
         yield f"the run given last is taken, not {', '.join(cell.passed_over)}"
     if column.prompts and cell.score.prompts < column.prompts and not column.mean_of:
-        yield f"part of the benchmark, {cell.score.prompts} of {column.prompts} prompts"
+        told = ": a distance grows as images get fewer, so there is no delta" if cell.biased else ""
+        yield f"part of the benchmark, {cell.score.prompts} of {column.prompts} prompts{told}"
     if cell.score.seeds > 1:
         yield f"mean of {cell.score.seeds} training seeds"
     if cell.score.failed:
