@@ -1,7 +1,7 @@
 """A paper's bar figure drawn again: printed bars, and beside them the measured ones with their intervals.
 
 One panel a benchmark, one pair of bars a row. Printed bars are filled, measured ones are hatched outlines, so that they
-differ without colour. The same numbers give the same bytes.
+differ without colour. A distance on part of the prompts is left out. The same numbers give the same bytes.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def _bars(table: FilledTable, name: str) -> Iterator[tuple[Row, Cell]]:
 
 def _panel(axis: Any, column: Column, bars: list[tuple[Row, Cell]], families: list[str]) -> None:
     values = [cell.printed for _, cell in bars if cell.printed is not None]
-    values += [cell.score.value for _, cell in bars if cell.score is not None]
-    beside = BAR / 2 if any(cell.score for _, cell in bars) else 0.0
+    values += [cell.score.value for _, cell in bars if cell.score is not None and not cell.biased]
+    beside = BAR / 2 if any(cell.score and not cell.biased for _, cell in bars) else 0.0
     top = max(values, default=1.0)
     for place, (row, cell) in enumerate(bars):
         colour = COLOURS[families.index(row.family) % len(COLOURS)]
@@ -87,7 +87,7 @@ def _panel(axis: Any, column: Column, bars: list[tuple[Row, Cell]], families: li
             (bar,) = axis.bar(place - beside, cell.printed, BAR, color=colour)
             bar.set_gid(f"printed-{place}")
             _label(axis, place - beside, cell.printed, cell.printed, column)
-        if cell.score is not None:
+        if cell.score is not None and not cell.biased:
             x, value, low, high = place + beside, cell.score.value, cell.score.low, cell.score.high
             (bar,) = axis.bar(x, value, BAR, facecolor="white", edgecolor=colour, hatch="////")
             bar.set_gid(f"measured-{place}")
