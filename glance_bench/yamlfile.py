@@ -59,7 +59,8 @@ def line_of(tree: Any, place: Place) -> int:
     for part in place:
         if isinstance(node, dict) and part in node:
             places: Any = node
-            line = places.lc.key(part)[0] + 1
+            if part in (places.lc.data or {}):  # a key that a merge (<<) brings in has no line of its own
+                line = places.lc.key(part)[0] + 1
             node = node[part]
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             places = node
