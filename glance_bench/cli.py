@@ -21,6 +21,7 @@ from .commands.keeping import baseline_list, baseline_save, baseline_show, bundl
 from .commands.looking import analyze, list_, schema, trajectory, verify
 from .commands.running import plan, run
 from .commands.shared import INCOMPLETE
+from .commands.tabulating import tables
 from .commands.training import train_glance
 
 __all__ = ["app", "main"]
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(run, plan, gate, prefetch, convert, trajectory, list_, schema, verify, analyze),
+    *(run, plan, gate, tables, prefetch, convert, trajectory, list_, schema, verify, analyze),
     *(export, import_scores, import_images, bundle, import_),
 ):
     app.command(command.__name__.strip("_").replace("_", "-"))(command)
