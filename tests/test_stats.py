@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap, ttest_1samp
 
 from glance_bench import stats
+from glance_bench.stats import intervals
 
 
 def test_bootstrap_agrees_with_scipy() -> None:
@@ -35,7 +36,7 @@ def test_bootstrap_is_reproducible_and_seeded() -> None:
 def test_bootstrap_in_chunks_draws_the_same_as_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(2).random(64)
     whole = stats.bootstrap_mean(values, 7)
-    monkeypatch.setattr(stats, "_CHUNK", 1000)
+    monkeypatch.setattr(intervals, "_CHUNK", 1000)
     assert stats.bootstrap_mean(values, 7) == whole
 
 

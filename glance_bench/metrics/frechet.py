@@ -28,6 +28,7 @@ from glance_bench.metrics.moments import Floats, Moments
 from glance_bench.metrics.openclip import OpenClip, testbed_clip_model
 from glance_bench.metrics.references import Extractor, FeatureFile
 from glance_bench.sealed import write_atomic
+from glance_bench.stats import infinity
 from glance_bench.testbed.scenes import WORLD_VERSION
 
 __all__ = [
@@ -127,7 +128,7 @@ class FrechetInfinity(FrechetDistance):
         data = data[np.random.default_rng(SHUFFLE).permutation(len(data))]
         sizes = np.linspace(min(5000, len(data) // 2), len(data), SIZES).astype(int)
         distances = [frechet_distance(data[:size], reference) for size in sizes]
-        return float(np.polyfit(1 / sizes, distances, 1)[1])
+        return infinity(sizes, distances)
 
     def note(self, n: int, reference: Moments) -> str:
         few = f"extrapolated from {n // 2} to {n} images: informational" if n < 10_000 else ""

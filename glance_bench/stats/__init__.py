@@ -1,0 +1,59 @@
+"""Statistics of comparisons: intervals, tests, power, verdicts, latency, ranks, ratios. numpy and scipy only.
+
+Every function takes and gives plain numbers and arrays and knows nothing of runs. What is resampled is the prompt:
+average the images of a prompt before calling anything here. NaN is refused with ValueError, so a caller says
+itself what is done with a missing score. Where chance is used, ``seed`` fixes it, and the same arguments give
+the same bytes on any machine with the same numpy.
+"""
+
+from .extrapolation import infinity
+from .intervals import (
+    Interval,
+    Jackknife,
+    PairedDifference,
+    bootstrap_mean,
+    crossed_interval,
+    group_jackknife,
+    group_labels,
+    jackknife_interval,
+    paired_bootstrap,
+    wilson,
+)
+from .latency import LogRatio, log_ratio, log_ratio_difference
+from .margins import Better, Verdict, verdict
+from .power import minimum_detectable, needed_n
+from .ranking import tied_groups, win_tie_loss
+from .ratios import Ratio, jackknife_ratio, ratio_of_means
+from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip
+
+__all__ = [
+    "Alternative",
+    "Better",
+    "Interval",
+    "Jackknife",
+    "LogRatio",
+    "PairedDifference",
+    "Ratio",
+    "Verdict",
+    "bootstrap_mean",
+    "crossed_interval",
+    "group_jackknife",
+    "group_labels",
+    "holm",
+    "infinity",
+    "jackknife_interval",
+    "jackknife_p",
+    "jackknife_ratio",
+    "log_ratio",
+    "log_ratio_difference",
+    "mcnemar",
+    "minimum_detectable",
+    "needed_n",
+    "paired_bootstrap",
+    "ratio_of_means",
+    "sign_flip",
+    "tied_groups",
+    "verdict",
+    "win_tie_loss",
+    "wilson",
+]
