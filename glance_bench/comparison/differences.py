@@ -26,7 +26,11 @@ def differences(pairing: Pairing) -> list[str]:
     a, b = pairing.a, pairing.b
     said = []
     if pairing.only_a or pairing.only_b:
-        text = f", {pairing.other_text} of them under the same id with another text" if pairing.other_text else ""
+        text = (
+            f", {pairing.other_text} of them under the same id with another text"
+            if pairing.other_text
+            else ""
+        )
         said.append(f"prompts: {pairing.only_a} are only in A and {pairing.only_b} only in B{text}; left out")
     elif not pairing.complete:
         said.append(
@@ -46,7 +50,9 @@ def differences(pairing: Pairing) -> list[str]:
 def _made_of(a: Side, b: Side) -> list[str]:
     if a.made_of is None or b.made_of is None:
         elsewhere = [name for name, side in (("A", a), ("B", b)) if side.made_of is None]
-        return [f"images of {' and '.join(elsewhere)} were made elsewhere: what they are made of is not known"]
+        return [
+            f"images of {' and '.join(elsewhere)} were made elsewhere: what they are made of is not known"
+        ]
     parts = ALWAYS | (OF_A_SAMPLER if a.sampler == b.sampler else {})
     return [
         f"{title}: {_short(a.made_of[name])} and {_short(b.made_of[name])}"
@@ -60,7 +66,9 @@ def _references(a: Side, b: Side) -> list[str]:
     ours, theirs = (_reference_images(side) for side in (a, b))
     shared = [key for key in ours if key in theirs]
     other = sum(ours[key] != theirs[key] for key in shared)
-    named = [name for name, known in a.columns.items() if known["kind"] in AGAINST_REFERENCE and name in a.cells]
+    named = [
+        name for name, known in a.columns.items() if known["kind"] in AGAINST_REFERENCE and name in a.cells
+    ]
     if a.evidence.suite.get("reference") == "teacher":
         named += [name for name, known in a.columns.items() if known["kind"] == "corpus" and name in a.cells]
     if not other or not named:

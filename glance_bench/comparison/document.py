@@ -15,7 +15,7 @@ from .latency import latencies
 from .moved import moved
 from .pairing import Pairing, pair
 from .sides import Side
-from .slices import slices
+from .slices import Slice, slices
 from .verdicts import LEVEL, MEANING, Margins, word
 
 __all__ = ["SCHEMA", "compare"]
@@ -41,7 +41,7 @@ def compare(
     chosen = _chooser([side for both in sides for side in both], metrics)
     for name in margins.by_column or {}:
         _known(name, {c for both in sides for side in both for c in side.columns}, "--margin")
-    made = [_compared(pair(a, b), chosen, sliced, most_moved) for a, b in sides]
+    made = [_compared(pair(a, b), chosen, sliced, most_moved, bool(metrics)) for a, b in sides]
     whole = [effect for one in made for effect in one["metrics"]]
     parts = [effect for one in made for effect in one["slices"]]
     families = [
@@ -91,7 +91,7 @@ def _known(name: str, names: set[str], option: str) -> None:
 
 
 def _compared(
-    pairing: Pairing, chosen: Callable[[Pairing], list[str]], sliced: bool, most_moved: int
+    pairing: Pairing, chosen: Callable[[Pairing], list[str]], sliced: bool, most_moved: int, named: bool
 ) -> dict[str, Any]:
     a, b = pairing.a, pairing.b
     if not len(pairing.images):
@@ -99,7 +99,7 @@ def _compared(
             f"{_name(a)} and {_name(b)} have no prompt in common on {a.model}, {a.prompt_set}"
             + (f": {pairing.other_text} have the same id and another text" if pairing.other_text else "")
         )
-    whole, parts, refused = [], [], []
+    whole, refused = [], []
     cut = slices(pairing) if sliced else []
     for column in chosen(pairing):
         try:
@@ -108,17 +108,15 @@ def _compared(
             refused.append({"column": column, "why": str(why)})
             continue
         whole.append(effect)
-        if f"{column}_a" in pairing.images:
-            parts += _sliced(pairing, column, cut)
     timed, untimed = latencies(a, b)
     refused += [{"column": "latency", "why": why} for why in untimed]
-    seen: set[str] = set()
-    movers = []
-    for effect in whole if most_moved else []:
-        metric = effect.column["metric"]
-        if effect.test == "sign-flip" and metric not in seen:
-            seen.add(metric)
-            movers.append(moved(pairing, effect.column, most_moved))
+    firsts = _firsts(whole, named)
+    parts = [effect for one in cut for effect in _in_slice(pairing, firsts, one)]
+    movers = [
+        moved(pairing, effect.column, most_moved)
+        for effect in firsts
+        if effect.test == "sign-flip" and most_moved
+    ]
     return {
         "model": a.model,
         "prompt_set": a.prompt_set,
@@ -143,11 +141,28 @@ def _compared(
     }
 
 
-def _sliced(pairing: Pairing, column: str, cut: Sequence[Any]) -> list[Effect]:
+def _firsts(effects: Sequence[Effect], named: bool) -> list[Effect]:
+    """Those that are sliced: the first column of each metric (all that were asked for by name), flags that occur."""
+    seen: set[str] = set()
+    chosen = []
+    for effect in effects:
+        metric = effect.column["metric"]
+        by_prompt = effect.interval != "jackknife"
+        if effect.column["flag"]:
+            wanted = bool(effect.a or effect.b)
+        else:
+            wanted = named or metric not in seen
+        if by_prompt and wanted:
+            chosen.append(effect)
+            seen.add(metric)
+    return chosen
+
+
+def _in_slice(pairing: Pairing, effects: Sequence[Effect], part: Slice) -> list[Effect]:
     made = []
-    for part in cut:
+    for whole in effects:
         try:
-            effect = effect_of(pairing, column, part.prompts)
+            effect = effect_of(pairing, whole.column["name"], part.prompts)
         except Refused:  # no value in this slice: a metric of drawn text, where no text was asked for
             continue
         effect.slicing, effect.slice = part.slicing, part.name
@@ -161,8 +176,15 @@ def _judged(name: str, effects: Sequence[Effect], margins: Margins) -> dict[str,
     for i, effect in enumerate(effects):
         effect.p_adjusted = adjusted.get(i)
         margin = margins.of(effect.column["name"], effect.a)
-        better = effect.column["better"]
-        effect.verdict = word(effect.delta, effect.low, effect.high, effect.p_adjusted, better, margin)
+        effect.verdict = word(
+            effect.delta,
+            effect.low,
+            effect.high,
+            n=effect.n,
+            p_adjusted=effect.p_adjusted,
+            better=effect.column["better"],
+            margin=margin,
+        )
     return {"name": name, "tests": len(adjusted), "correction": "Holm"}
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import stats
 from .pairing import Paired, Pairing
-from .verdicts import LEVEL
+from .verdicts import FEWEST, LEVEL
 
 __all__ = ["Effect", "Refused", "corpus_effect", "effect_of", "failure_effect", "mean_effect"]
 
@@ -29,7 +29,7 @@ class Refused(Exception):
 class Effect:
     """B - A of one column, over all common prompts or over a slice of them.
 
-    ``n`` is the number of prompts. ``p`` is None where every pair is the same, or where there is no test. Wins are
+    ``n`` is the number of prompts. ``p`` is None where every pair is the same or there are fewer than FEWEST. Wins are
     prompts at which B is better. ``detectable`` is the difference that a test at this n finds with 80 % power,
     ``needed`` the prompts at which 1 % of A's value would be found. ``p_adjusted`` and ``verdict`` are filled in when
     it is known what is shown together.
@@ -103,7 +103,7 @@ def mean_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
         n=n,
         interval="bootstrap",
         test="sign-flip",
-        p=None if same or n < 2 else stats.sign_flip(delta),
+        p=None if same or n < FEWEST else stats.sign_flip(delta),
         wins=wins,
         ties=ties,
         losses=losses,
@@ -133,7 +133,7 @@ def failure_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
         n=n,
         interval="Newcombe",
         test="McNemar",
-        p=stats.mcnemar(only_a, only_b) if only_a + only_b and n > 1 else None,
+        p=stats.mcnemar(only_a, only_b) if only_a + only_b and n >= FEWEST else None,
         wins=wins,
         ties=n - only_a - only_b,
         losses=losses,
@@ -152,6 +152,8 @@ def corpus_effect(pairing: Pairing, column: Mapping[str, Any]) -> Effect:
     if _prompts_of(pairing.a, column) != _prompts_of(pairing.b, column):
         raise Refused("is made of other prompts on each side")
     first, second = _replicates(a), _replicates(b)
+    if a["value"] is None or b["value"] is None:
+        raise Refused("has no finite value")
     if first is None or second is None or len(first) != len(second):
         raise Refused("has no jackknife replicates that pair")
     delta, replicates = float(b["value"]) - float(a["value"]), second - first
@@ -166,7 +168,7 @@ def corpus_effect(pairing: Pairing, column: Mapping[str, Any]) -> Effect:
         n=int(a["prompts"]),
         interval="jackknife",
         test="jackknife t",
-        p=None if same else stats.jackknife_p(delta, replicates),
+        p=None if same or a["prompts"] < FEWEST else stats.jackknife_p(delta, replicates),
         notes=list(dict.fromkeys(note for cell in (a, b) if (note := cell.get("note")))),
     )
     if not same:

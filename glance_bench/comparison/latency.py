@@ -10,15 +10,14 @@ import numpy.typing as npt
 
 from .. import stats
 from .sides import Side
-from .verdicts import LEVEL
+from .verdicts import FEWEST, LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FEWEST_BLOCKS", "Latency", "latencies"]
+__all__ = ["Latency", "latencies"]
 
 BLOCK = ["session", "prompt_id", "repeat"]
-FEWEST_BLOCKS = 6  # of fewer, all on one side, a sign test does not reach 5 %
 
 
 @dataclass
@@ -58,24 +57,23 @@ def latencies(a: Side, b: Side) -> tuple[list[Latency], list[str]]:
         if len(common):
             ratio = stats.log_ratio(second[common].to_numpy(), first[common].to_numpy(), level=LEVEL)
         else:
-            logs = [_over_reference(side, own, hardware, batch) for side, own in ((b, second), (a, first))]
-            if not all(len(one) for one in logs):
+            own = _over_reference(b, second, hardware, batch)
+            other = _over_reference(a, first, hardware, batch)
+            if not (len(own) and len(other)):
                 refused.append(
                     f"latency on {hardware}: measured in different sessions, without a common reference sampler"
                 )
                 continue
             basis = f"ratios to {a.board['reference']} in the blocks of each run"
-            ratio = stats.log_ratio_difference(*logs, level=LEVEL)
+            ratio = stats.log_ratio_difference(own, other, level=LEVEL)
         medians = float(first.median()), float(second.median())
-        found.append(
-            Latency(hardware, batch, *medians, ratio.ratio, ratio.low, ratio.high, ratio.n, basis)
-        )
+        found.append(Latency(hardware, batch, *medians, ratio.ratio, ratio.low, ratio.high, ratio.n, basis))
         found[-1].verdict = _verdict(ratio)
     return found, refused
 
 
 def _verdict(ratio: stats.LogRatio) -> str:
-    if ratio.n < FEWEST_BLOCKS:
+    if ratio.n < FEWEST:
         return "too few"
     if ratio.low <= 1 <= ratio.high:
         return "not told apart"
@@ -83,7 +81,7 @@ def _verdict(ratio: stats.LogRatio) -> str:
 
 
 def _blocks(side: Side, sampler: str | None = None) -> dict[tuple[str, int], pd.Series]:
-    """Total seconds by block, for each (hardware, batch size). Blocks with a time that is no positive number fall out."""
+    """Total seconds by block, for each (hardware, batch size); only times that are positive numbers."""
     frame = side.evidence.timing
     if not len(frame):
         return {}

@@ -127,8 +127,7 @@ def two_runs(first: Evidence, second: Evidence, sampler: str | None = None) -> l
     pairs = [
         (side, theirs[key])
         for side in ours
-        if (key := (side.model, side.prompt_set, side.sampler)) in theirs
-        and sampler in (None, side.sampler)
+        if (key := (side.model, side.prompt_set, side.sampler)) in theirs and sampler in (None, side.sampler)
     ]
     if not pairs:
         raise GlanceBenchError(

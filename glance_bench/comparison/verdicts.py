@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 
-__all__ = ["LEVEL", "MEANING", "Margins", "parse_margins", "word"]
+__all__ = ["FEWEST", "LEVEL", "MEANING", "Margins", "parse_margins", "word"]
 
 LEVEL = 0.95
+FEWEST = 6  # of fewer pairs, even if all agree, a sign-flip or sign test does not reach 5 %: 2 / 2^5 = 0.06
 
 BETTER, WORSE = "better", "worse"
 OPEN, SAME, FEW, WITHIN = "not told apart", "same", "too few", "equivalent within margin"
@@ -20,7 +21,7 @@ MEANING: Mapping[str, str] = {
     WORSE: "B is worse than A: the adjusted p-value is below 0.05",
     OPEN: "the data do not decide; what would have been seen with 80 % power is said beside it",
     SAME: "every pair has the same value",
-    FEW: "fewer than 2 pairs (6 blocks for latency), so there is no interval",
+    FEW: f"fewer than {FEWEST} prompts (blocks for latency): no test at 5 % could tell A and B apart, none is made",
     WITHIN: "the whole 95 % interval lies inside the margin that was given, whichever the direction",
 }
 
@@ -63,13 +64,20 @@ def parse_margins(given: list[str]) -> Margins:
 
 
 def word(
-    delta: float, low: float, high: float, p_adjusted: float | None, better: str, margin: float | None
+    delta: float,
+    low: float,
+    high: float,
+    *,
+    n: int,
+    p_adjusted: float | None,
+    better: str,
+    margin: float | None,
 ) -> str:
-    """The verdict on B - A = ``delta`` with its 95 % interval; NaN ends mean that there were too few pairs.
+    """The verdict on B - A = ``delta`` over ``n`` prompts, with its 95 % interval.
 
     ``p_adjusted`` is None where every pair is the same. An interval inside the margin goes before a direction.
     """
-    if math.isnan(low) or math.isnan(high):
+    if n < FEWEST:
         return FEW
     if margin is not None and -margin < low and high < margin:
         return WITHIN
