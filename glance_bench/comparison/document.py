@@ -148,10 +148,8 @@ def _firsts(effects: Sequence[Effect], named: bool) -> list[Effect]:
     for effect in effects:
         metric = effect.column["metric"]
         by_prompt = effect.interval != "jackknife"
-        if effect.column["flag"]:
-            wanted = bool(effect.a or effect.b)
-        else:
-            wanted = named or metric not in seen
+        occurs, flag = bool(effect.a or effect.b), effect.column["flag"]
+        wanted = occurs if flag else named or metric not in seen
         if by_prompt and wanted:
             chosen.append(effect)
             seen.add(metric)

@@ -124,13 +124,10 @@ def _notes(rows: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _slices(rows: list[Mapping[str, Any]]) -> Section:
-    """Rows by slice; the long form of an open verdict is left to the table of all prompts."""
-    ordered = sorted(
-        rows, key=lambda row: list(dict.fromkeys(r["slicing"] for r in rows)).index(row["slicing"])
-    )
+    """The long form of an open verdict is left to the table of all prompts."""
     head = ["slice", "metric", *VALUES, "verdict"]
     body = [
-        [f"{row['slicing']}: {row['slice']}", row["title"], *_values(row), row["verdict"]] for row in ordered
+        [f"{row['slicing']}: {row['slice']}", row["title"], *_values(row), row["verdict"]] for row in rows
     ]
     return Section("Slices", [head, *body], (0, 1, len(head) - 1))
 
@@ -177,5 +174,6 @@ def _legend(document: Mapping[str, Any]) -> Section:
     ]
     corrected = "adjusted by Holm over " + " and, apart from them, over ".join(families)
     said.append(f"p adj.: {corrected}; latency is judged by its interval alone.")
+    said.append("80 % power is that of one test at 5 %, before any adjustment.")
     said.append("W/T/L: prompts at which B is better, equal, worse. Prompts are what is resampled.")
     return Section("How to read this", notes=said)
