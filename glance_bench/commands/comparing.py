@@ -9,7 +9,7 @@ import typer
 
 from .shared import Json, Quiet, guarded, names, print_json, show
 
-__all__ = ["compare"]
+__all__ = ["compare", "leaderboard"]
 
 
 def compare(
@@ -71,3 +71,66 @@ def compare(
             print("\n".join(comparison.markdown(document)))
         else:
             show(comparison, document)
+
+
+def leaderboard(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders, or folders of a run's evidence.")
+    ],
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="Columns or metrics, separated by commas; default: the first headline column of each metric."
+        ),
+    ] = "",
+    quality: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Of the Pareto frontiers; default: the first shown.")
+    ] = None,
+    hardware: Annotated[
+        str | None, typer.Option(help="Of the frontier of latency; default: where most rows were timed.")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN|nfe|latency|name", help="Default: the quality.")
+    ] = None,
+    form: Annotated[
+        Literal["text", "md", "csv", "json", "latex"], typer.Option("--format", help="How to write it.")
+    ] = "text",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it to this file instead of stdout.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """One leaderboard of several runs: tied groups, and the frontier of quality against cost."""
+    with guarded():
+        from ..evidence import read_evidence
+        from ..leaderboard import leaderboard as merged
+        from ..report import standings
+        from ..sealed import json_bytes, write_atomic
+
+        folders = list({folder.resolve(): folder for folder in runs}.values())
+        document = merged(
+            [read_evidence(folder) for folder in folders],
+            columns=names(columns),
+            quality=quality,
+            hardware=hardware,
+            sort=sort,
+        )
+        form = "json" if as_json else form
+        if output is None and form == "json":
+            print_json(document)
+            return
+        if output is None and form == "text":
+            show(standings, document)
+            return
+        made = {
+            "text": lambda: "\n".join(standings.lines(document)) + "\n",
+            "md": lambda: "\n".join(standings.markdown(document)),
+            "csv": lambda: standings.csv_table(document),
+            "latex": lambda: standings.latex_tables(document),
+            "json": lambda: json_bytes(document).decode(),
+        }[form]()
+        if output is None:
+            print(made, end="")
+        else:
+            write_atomic(output, made.encode())

@@ -8,7 +8,7 @@ from typing import Any
 from .pairing import Pairing
 from .sides import Side
 
-__all__ = ["differences"]
+__all__ = ["ALWAYS", "differences", "other_references", "short"]
 
 ALWAYS = {
     "checkpoint": "checkpoint",
@@ -43,7 +43,7 @@ def differences(pairing: Pairing) -> list[str]:
         )
     said += _made_of(a, b)
     if a.evidence is not b.evidence:
-        said += _references(a, b)
+        said += other_references(a, b)
     return said
 
 
@@ -55,13 +55,13 @@ def _made_of(a: Side, b: Side) -> list[str]:
         ]
     parts = ALWAYS | (OF_A_SAMPLER if a.sampler == b.sampler else {})
     return [
-        f"{title}: {_short(a.made_of[name])} and {_short(b.made_of[name])}"
+        f"{title}: {short(a.made_of[name])} and {short(b.made_of[name])}"
         for name, title in parts.items()
         if a.made_of.get(name) != b.made_of.get(name)
     ]
 
 
-def _references(a: Side, b: Side) -> list[str]:
+def other_references(a: Side, b: Side) -> list[str]:
     """Whether the reference samplers that some metrics compare with made the same images in both runs."""
     ours, theirs = (_reference_images(side) for side in (a, b))
     shared = [key for key in ours if key in theirs]
@@ -90,7 +90,7 @@ def _reference_images(side: Side) -> Mapping[tuple[str, int], str]:
     return dict(zip(keys, own["image_sha256"], strict=True))
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
     """A digest by its first digits, a resolution as 64x64."""
     if isinstance(value, list):
         return "x".join(map(str, value))

@@ -18,7 +18,7 @@ from .sides import Side
 from .slices import Slice, slices
 from .verdicts import LEVEL, MEANING, Margins, word
 
-__all__ = ["SCHEMA", "compare"]
+__all__ = ["SCHEMA", "compare", "finite"]
 
 SCHEMA = "glance-bench/comparison/1"
 ALWAYS_SHOWN = "failed"
@@ -60,8 +60,8 @@ def compare(
         "families": families,
         "comparisons": made,
     }
-    finite: dict[str, Any] = _finite(document)
-    return finite
+    told: dict[str, Any] = finite(document)
+    return told
 
 
 def _chooser(sides: Iterable[Side], metrics: Sequence[str]) -> Callable[[Pairing], list[str]]:
@@ -216,12 +216,12 @@ def _name(side: Side) -> str:
     return f"{side.sampler!r} of {side.evidence.path}"
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """NaN and infinities, which JSON has not, as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

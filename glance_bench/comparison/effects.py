@@ -14,7 +14,7 @@ from .. import stats
 from .pairing import Paired, Pairing
 from .verdicts import FEWEST, LEVEL
 
-__all__ = ["Effect", "Refused", "corpus_effect", "effect_of", "failure_effect", "mean_effect"]
+__all__ = ["Effect", "Refused", "corpus_effect", "effect_of", "failure_effect", "mean_effect", "p_value"]
 
 POWER = 0.8
 TIE = 1e-12  # of two means of the same values in another order
@@ -74,6 +74,17 @@ def effect_of(pairing: Pairing, column: str, among: frozenset[str] | None = None
     return failure_effect(known, paired) if known["flag"] else mean_effect(known, paired)
 
 
+def p_value(pairing: Pairing, column: str) -> float | None:
+    """The p-value of ``effect_of`` over all common prompts, without its interval. Raises Refused as it does."""
+    if f"{column}_a" not in pairing.images or f"{column}_b" not in pairing.images:
+        return effect_of(pairing, column).p
+    known = _comparable(pairing, column)
+    paired = pairing.values(column)
+    if known["flag"]:
+        return failure_effect(known, paired).p
+    return _mean_p(paired)
+
+
 def _comparable(pairing: Pairing, column: str) -> Mapping[str, Any]:
     """The column's entry in the results. Raises Refused where its numbers cannot be put beside each other."""
     a, b = pairing.a, pairing.b
@@ -90,8 +101,8 @@ def _comparable(pairing: Pairing, column: str) -> Mapping[str, Any]:
 def mean_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
     """Paired bootstrap interval and sign-flip p-value of a mean over prompts (see ``stats``)."""
     delta, n = paired.delta, len(paired.prompts)
+    p = _mean_p(paired)
     difference = stats.paired_bootstrap(paired.b, paired.a, level=LEVEL)
-    same = bool((np.abs(delta) <= TIE).all())
     wins, ties, losses = stats.win_tie_loss(delta, better=column["better"], tie=TIE)
     a = float(paired.a.mean())
     found = Effect(
@@ -103,15 +114,21 @@ def mean_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
         n=n,
         interval="bootstrap",
         test="sign-flip",
-        p=None if same or n < FEWEST else stats.sign_flip(delta),
+        p=p,
         wins=wins,
         ties=ties,
         losses=losses,
         lacking=paired.lacking,
     )
-    if n > 1 and not same:
+    if p is not None:
         _add_power(found, float(delta.std(ddof=1)))
     return found
+
+
+def _mean_p(paired: Paired) -> float | None:
+    if len(paired.prompts) < FEWEST or bool((np.abs(paired.delta) <= TIE).all()):
+        return None
+    return stats.sign_flip(paired.delta)
 
 
 def failure_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
@@ -171,7 +188,7 @@ def corpus_effect(pairing: Pairing, column: Mapping[str, Any]) -> Effect:
         p=None if same or a["prompts"] < FEWEST else stats.jackknife_p(delta, replicates),
         notes=list(dict.fromkeys(note for cell in (a, b) if (note := cell.get("note")))),
     )
-    if not same:
+    if found.p is not None:
         groups = len(replicates)
         error = math.sqrt((groups - 1) / groups * float(((replicates - replicates.mean()) ** 2).sum()))
         _add_power(found, error * math.sqrt(found.n))

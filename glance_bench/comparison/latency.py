@@ -15,7 +15,7 @@ from .verdicts import FEWEST, LEVEL
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Latency", "latencies"]
+__all__ = ["Latency", "blocks", "latencies"]
 
 BLOCK = ["session", "prompt_id", "repeat"]
 
@@ -42,12 +42,12 @@ class Latency:
 
 def latencies(a: Side, b: Side) -> tuple[list[Latency], list[str]]:
     """One entry for each hardware and batch size on which both sides were timed, and why others have none."""
-    timed = {name: _blocks(side) for name, side in (("A", a), ("B", b))}
-    if missing := [name for name, blocks in timed.items() if not blocks]:
+    timed = {name: blocks(side) for name, side in (("A", a), ("B", b))}
+    if missing := [name for name, measured in timed.items() if not measured]:
         return [], [f"latency: {' and '.join(missing)} was not timed"]
     shared = [key for key in timed["A"] if key in timed["B"]]
     if not shared:
-        places = [sorted({hardware for hardware, _ in blocks}) for blocks in timed.values()]
+        places = [sorted({hardware for hardware, _ in measured}) for measured in timed.values()]
         return [], [f"latency: other hardware: {', '.join(places[0])} and {', '.join(places[1])}"]
     found, refused = [], []
     for hardware, batch in shared:
@@ -80,7 +80,7 @@ def _verdict(ratio: stats.LogRatio) -> str:
     return "better" if ratio.ratio < 1 else "worse"
 
 
-def _blocks(side: Side, sampler: str | None = None) -> dict[tuple[str, int], pd.Series]:
+def blocks(side: Side, sampler: str | None = None) -> dict[tuple[str, int], pd.Series]:
     """Total seconds by block, for each (hardware, batch size); only times that are positive numbers."""
     frame = side.evidence.timing
     if not len(frame):
@@ -100,7 +100,7 @@ def _blocks(side: Side, sampler: str | None = None) -> dict[tuple[str, int], pd.
 
 def _over_reference(side: Side, own: pd.Series, hardware: str, batch: int) -> npt.NDArray[np.float64]:
     """log(seconds / seconds of the board's reference) by block; empty where there is no such block."""
-    reference = _blocks(side, str(side.board["reference"])).get((hardware, batch))
+    reference = blocks(side, str(side.board["reference"])).get((hardware, batch))
     if reference is None or side.sampler == side.board["reference"]:
         return np.empty(0)
     ratio = (own / reference).dropna()

@@ -66,7 +66,7 @@ def _places(folder: Path) -> dict[tuple[str, str, str, str], str]:
 
     try:
         records = Run(folder).records()
-    except (GlanceBenchError, FileNotFoundError):
+    except GlanceBenchError:
         return {}
     keys = zip(
         *(records[name] for name in ("model", "sampler", "prompt_set", "image_sha256")),

@@ -44,7 +44,8 @@ class Pairing:
 
     ``images`` has a row a pair: prompt_id, index, the prompt's facets, and each other column of samples twice, as
     NAME_a and NAME_b. ``only_a`` and ``only_b`` count prompts of one side that the other has not (or has under
-    another text: those are ``other_text``); ``same_noise`` counts pairs from equal seeds.
+    another text: those are ``other_text``); ``same_noise`` counts pairs from equal seeds;
+    images made elsewhere have none.
     """
 
     a: Side
@@ -111,5 +112,5 @@ def pair(a: Side, b: Side) -> Pairing:
         only_a=len(held[0] - common),
         only_b=len(held[1] - common),
         other_text=len((held[0] & held[1]) - common),
-        same_noise=int((images["seed_a"] == images["seed_b"]).sum()),
+        same_noise=int(((images["seed_a"] == images["seed_b"]) & (images["seed_a"] >= 0)).sum()),
     )

@@ -79,10 +79,10 @@ def word(
     """
     if n < FEWEST:
         return FEW
-    if margin is not None and -margin < low and high < margin:
-        return WITHIN
     if p_adjusted is None:
         return SAME
+    if margin is not None and -margin < low and high < margin:
+        return WITHIN
     if p_adjusted >= 1 - LEVEL or delta == 0:
         return OPEN
     return BETTER if (delta > 0) == (better == "higher") else WORSE

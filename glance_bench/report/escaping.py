@@ -15,7 +15,8 @@ LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    "[": "{[}",  # after a row's end it would begin an optional argument, and a star would be read as one
+    "*": "{*}",
     "\u2013": "--",
     "\u00d7": r"$\times$",
     **{c: f"\\{c}" for c in "{}$&#_%"},
