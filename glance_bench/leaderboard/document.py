@@ -267,8 +267,10 @@ def _notes(board: Board, shown: Sequence[Column], groups: Mapping[str, Groups]) 
             said.append(
                 f"{column.title}: {untested} pairs of rows have no paired test and count as not told apart"
             )
-        counts = {s.cells[column.name]["n"] for e in board.entries if (s := e.side_with(column)) is not None}
-        if column.known["kind"] == "corpus" and len(counts) > 1:
+        numbers = {
+            own.cells[column.name]["n"] for e in board.entries if (own := e.side_with(column)) is not None
+        }
+        if column.known["kind"] == "corpus" and len(numbers) > 1:
             said.append(f"{column.title}: values of different n are not comparable")
     for note in dict.fromkeys(
         f"{column.title}: {held['note']}"
