@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats as reference
 
@@ -200,8 +201,6 @@ def test_a_metric_without_any_score_is_named() -> None:
 
 
 def test_duplicated_and_missing_records_are_refused() -> None:
-    import pandas as pd
-
     made = evidence({"a": {"x": GRID_A}, "b": {"x": GRID_B}})
     doubled = replace(made, samples=pd.concat([made.samples, made.samples.iloc[:2]]))
     with pytest.raises(GlanceBenchError, match="duplicated records: 2 images of 'a'"):

@@ -68,9 +68,7 @@ def effect_of(pairing: Pairing, column: str, among: frozenset[str] | None = None
         if among is not None:
             raise Refused("is made of all images at once and has no slices")
         return corpus_effect(pairing, known)
-    paired = pairing.values(column, among)
-    if not paired.prompts:
-        raise Refused("no common image has a value on both sides")
+    paired = _values(pairing, column, among)
     return failure_effect(known, paired) if known["flag"] else mean_effect(known, paired)
 
 
@@ -79,10 +77,15 @@ def p_value(pairing: Pairing, column: str) -> float | None:
     if f"{column}_a" not in pairing.images or f"{column}_b" not in pairing.images:
         return effect_of(pairing, column).p
     known = _comparable(pairing, column)
-    paired = pairing.values(column)
-    if known["flag"]:
-        return failure_effect(known, paired).p
-    return _mean_p(paired)
+    paired = _values(pairing, column)
+    return failure_effect(known, paired).p if known["flag"] else _mean_p(paired)
+
+
+def _values(pairing: Pairing, column: str, among: frozenset[str] | None = None) -> Paired:
+    paired = pairing.values(column, among)
+    if not paired.prompts:
+        raise Refused("no common image has a value on both sides")
+    return paired
 
 
 def _comparable(pairing: Pairing, column: str) -> Mapping[str, Any]:
