@@ -1,5 +1,9 @@
 """Intervals against simulated data whose truth is known, and against scipy."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +12,8 @@ from scipy.stats import binomtest, bootstrap, ttest_1samp
 
 from glance_bench import stats
 from glance_bench.stats import intervals
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_bootstrap_agrees_with_scipy() -> None:
@@ -154,3 +160,22 @@ def test_jackknife_of_a_single_group_has_no_interval() -> None:
     result = stats.group_jackknife(lambda keep: float(keep.sum()), np.zeros(5, dtype=np.int64))
     assert result.value == 5
     assert np.isnan(result.low) and len(result.replicates) == 0
+
+
+@pytest.mark.parametrize("chunk", [1, 1000, 1 << 22])
+def test_bootstrap_is_bit_for_bit_the_draws_it_always_made(
+    monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """Results carry a digest, so how draws are held in memory must not show."""
+    monkeypatch.setattr(intervals, "_CHUNK", chunk)
+    values = np.random.default_rng(5).random(300)
+    draws = np.random.default_rng(0).integers(0, 300, size=(4000, 300))
+    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
+    assert stats.bootstrap_mean(values) == stats.Interval(low, high)
+
+
+def test_importing_it_loads_neither_scipy_stats_nor_anything_heavier() -> None:
+    heavy = ("scipy.stats", "scipy.optimize", "scipy.linalg", "pandas", "torch")
+    code = f"import sys, glance_bench.stats; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr

@@ -18,9 +18,10 @@ __all__ = ["LogRatio", "log_ratio", "log_ratio_difference"]
 
 @dataclass(frozen=True)
 class LogRatio:
-    """A ratio (> 0), the ends of its interval (NaN for fewer than two blocks), and the number of blocks.
+    """A ratio (> 0), the ends of its interval, and the number of blocks, of two sets of blocks the smaller one's.
 
-    Of two sets of blocks ``n`` is the smaller one's.
+    Both ends are NaN when the blocks are too few for the level: the range from the least to the greatest of n values
+    misses their median with probability 2 / 2^n (David and Nagaraja 2003), so 95 % takes six blocks.
     """
 
     ratio: float
@@ -81,7 +82,7 @@ def _resampled_medians(logs: Floats, rng: np.random.Generator, resamples: int) -
 
 
 def _exponentiated(value: float, resampled: Floats, level: float, n: int) -> LogRatio:
-    if n < 2:
+    if 2.0 ** (1 - n) > 1 - level:
         return LogRatio(float(np.exp(value)), float("nan"), float("nan"), n)
     low, high = np.exp(np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2]))
     return LogRatio(float(np.exp(value)), float(low), float(high), n)

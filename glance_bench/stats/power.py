@@ -16,10 +16,10 @@ def minimum_detectable(
     """The true mean difference that a paired test over ``n`` prompts finds with probability ``power``.
 
     (t_(1 - alpha) + t_power) sd / sqrt(n), with t the quantiles of Student's t with n - 1 degrees of freedom and
-    alpha = (1 - level) / ``sided`` (Bloom 1995; with normal quantiles it is the textbook formula, which promises too much
-    at small n). ``sd`` is the standard deviation of the per-prompt differences, in the unit of the result. An
-    end of a two-sided interval held against a margin is a one-sided test at half of 1 - level: ``sided=2``. For a
-    non-inferiority test it is how far beyond the margin the truth must lie.
+    alpha = (1 - level) / ``sided`` (Bloom 1995; the textbook formula with normal quantiles promises too much at small
+    n). ``sd`` is the standard deviation of the per-prompt differences, in the unit of the result. An end of a two-sided
+    interval held against a margin is a one-sided test at half of 1 - level: ``sided=2``; the effect is then how far
+    beyond the margin the truth must lie.
 
     One prompt shows nothing: infinity. Raises ValueError unless sd is finite and >= 0, n >= 1, 0 < level < 1 and
     alpha < power < 1.
