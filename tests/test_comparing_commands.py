@@ -289,7 +289,30 @@ def test_terminals_get_a_table(runs: Path) -> None:
         console.print(standings.table(leaderboard([made])))
     shown = capture.get()
     assert "\x1b" not in shown and "\u202e" not in shown and "Slices" in shown
-    assert max(map(len, shown.splitlines())) <= 100
+    assert "\u2026" not in shown  # nothing was cut
+
+
+def test_a_narrow_terminal_loses_intervals_before_numbers(runs: Path) -> None:
+    from rich.console import Console
+
+    document = leaderboard([read_evidence(runs / "one")])
+
+    def shown(width: int) -> list[str]:
+        console = Console(width=width, color_system=None)
+        with console.capture() as capture:
+            console.print(standings.table(document))
+        return capture.get().splitlines()
+
+    value = named_value(document, "uniform-4", "truth")
+    for width, spread in ((240, True), (100, False), (40, False)):
+        (line,) = (line for line in shown(width) if line.startswith("uniform-4"))
+        assert f"{value:.3f} (" in line and ("\u2013" in line) == spread
+
+
+def named_value(document: dict[str, Any], sampler: str, key: str) -> float:
+    (row,) = (row for row in document["boards"][0]["rows"] if row["name"] == sampler)
+    value: float = row["cells"][key]["value"]
+    return value
 
 
 def test_prompts_of_the_same_name_and_other_words_are_other_prompts(runs: Path, tmp_path: Path) -> None:

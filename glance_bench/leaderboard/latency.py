@@ -9,7 +9,7 @@ import pandas as pd
 
 from .. import stats
 from ..comparison.latency import blocks
-from ..comparison.verdicts import LEVEL
+from ..comparison.verdicts import FEWEST, LEVEL
 from .merge import Board, Entry
 
 __all__ = ["Measured", "latencies_of"]
@@ -22,8 +22,8 @@ Place = tuple[str, int]  # hardware and batch size
 class Measured:
     """Median seconds for one image over ``n`` measurements, and the speed-up against the board's reference.
 
-    Intervals are percentile bootstraps at 95 %, NaN for one measurement; ``speedup`` is None where the reference was
-    not timed in the same blocks.
+    Intervals are percentile bootstraps at 95 %, NaN for fewer than FEWEST measurements; ``speedup`` is None where the
+    reference was not timed in the same blocks.
     """
 
     value: float
@@ -66,8 +66,8 @@ def _measured(entry: Entry) -> dict[Place, Measured]:
 
 
 def _ends(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[float, float]:
-    """Percentile bootstrap interval of a median."""
-    if len(values) < 2:
+    """Percentile bootstrap interval of a median. Of five values or fewer it would be too narrow."""
+    if len(values) < FEWEST:
         return float("nan"), float("nan")
     draws = np.random.default_rng(0).integers(0, len(values), size=(RESAMPLES, len(values)))
     low, high = np.quantile(np.median(values[draws], axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

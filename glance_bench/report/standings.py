@@ -22,7 +22,7 @@ LEGEND = (
     "Values with 95 % intervals; n counts images, and prompts are what is resampled.",
     "In brackets the rank of a row's group: rows of one group are not told apart from its best by the paired test, "
     "adjusted by Holm over all pairs of rows.",
-    "frontier: yes, no other row costs at most as much and is at least as good; no, such a row is told apart as better "
+    "best by a cost: yes, no other row costs at most as much and is at least as good; no, such a row is told apart as better "
     "and surely costs no more; perhaps, the intervals leave it open.",
     "s/image: median seconds for one image; speed-ups are medians of ratios within a session.",
 )
@@ -97,7 +97,8 @@ def latex_tables(document: Mapping[str, Any]) -> str:
 def _sections(document: Mapping[str, Any]) -> Iterator[Section]:
     boards = document["boards"]
     for board in boards:
-        yield Section(_heading(board), _rows(board), notes=_notes(board))
+        rows, narrow = _rows(board), _rows(board, spread=False)
+        yield Section(_heading(board), rows, notes=_notes(board), narrow=narrow)
     yield Section("How to read this", notes=list(LEGEND))
     said = [f"{run['run']}: {run['path']}, results digest {run['digest'][:12]}" for run in document["runs"]]
     if len({board["testbed"] for board in boards}) > 1:
@@ -112,27 +113,30 @@ def _heading(board: Mapping[str, Any]) -> str:
     return f"{board['model']} on {board['prompt_set']}{label}"
 
 
-def _rows(board: Mapping[str, Any]) -> Rows:
-    """Heading and rows: sampler, NFE, each column's value with interval and group, latency, frontiers."""
+def _rows(board: Mapping[str, Any], spread: bool = True) -> Rows:
+    """Heading and rows: sampler, NFE, each column's value with interval and group, latency, frontiers.
+
+    Without ``spread`` intervals are left out, and the n of latencies.
+    """
     counts = {column["key"]: _count(board["rows"], column["key"]) for column in board["columns"]}
     head = ["sampler", "NFE"]
     for column in board["columns"]:
         n = counts[column["key"]]
-        head.append(column["title"] + (f" (n={n})" if n else ""))
+        head.append(column["title"] + (f" n={n}" if n and spread else ""))
     several = len(board["latency"]) > 1
     for place in board["latency"]:
         where = f" on {place['key']}" if several else ""
         head += [f"s/image{where}", f"speed-up{where}"]
     costs = [cost for cost in ("nfe", "latency") if any(cost in row["pareto"] for row in board["rows"])]
-    head += [{"nfe": "frontier NFE", "latency": "frontier s"}[cost] for cost in costs]
+    head += [{"nfe": "best by NFE", "latency": "best by s"}[cost] for cost in costs]
     rows = [head]
     for row in board["rows"]:
         nfe = NONE if row["nfe"] is None else f"{row['nfe']:g}" + (" stated" if row["stated"] else "")
         made = [row["name"], nfe]
         for column in board["columns"]:
-            made.append(_cell(row["cells"].get(column["key"]), column, counts[column["key"]] is None))
+            made.append(_cell(row["cells"].get(column["key"]), column, counts[column["key"]] is None, spread))
         for place in board["latency"]:
-            made += _latency(row["latency"].get(place["key"]))
+            made += _latency(row["latency"].get(place["key"]), spread)
         made += [row["pareto"].get(cost, NONE) for cost in costs]
         rows.append(made)
     return rows
@@ -144,18 +148,21 @@ def _count(rows: Sequence[Mapping[str, Any]], key: str) -> int | None:
     return int(counts.pop()) if len(counts) == 1 else None
 
 
-def _cell(cell: Mapping[str, Any] | None, column: Mapping[str, Any], counted: bool) -> str:
+def _cell(cell: Mapping[str, Any] | None, column: Mapping[str, Any], counted: bool, spread: bool) -> str:
     if cell is None or cell["value"] is None:
         return NONE
     group = f" ({cell['group']})" if cell["group"] is not None else ""
-    ends = _ends(cell, column["decimals"])
+    ends = _ends(cell, column["decimals"]) if spread else ""
     n = f" n={cell['n']}" if counted else ""
     return f"{number(cell['value'], column['decimals'])}{group}" + (f" {ends}" if ends else "") + n
 
 
-def _latency(timed: Mapping[str, Any] | None) -> list[str]:
+def _latency(timed: Mapping[str, Any] | None, spread: bool) -> list[str]:
     if timed is None:
         return [NONE, NONE]
+    if not spread:
+        speedup = timed["speedup"]
+        return [number(timed["value"], 3), times(speedup["value"] if speedup else None)]
     ends = interval(timed)
     seconds = f"{number(timed['value'], 3)}" + (f" {ends}" if ends else "") + f" n={timed['n']}"
     speedup = timed["speedup"]
@@ -176,7 +183,7 @@ def _notes(board: Mapping[str, Any]) -> list[str]:
     known = {column["key"]: column["title"] for column in board["columns"]}
     said = ["; ".join(f"{column['title']}: {column['name']}" for column in board["columns"])]
     if board["quality"]:
-        said.append(f"frontiers: of {known.get(board['quality'], board['quality'])}")
+        said.append(f"best by: the frontier of {known.get(board['quality'], board['quality'])}")
     if board["hardware"]:
-        said.append(f"frontier s: on {board['hardware']}")
+        said.append(f"best by s: on {board['hardware']}")
     return [*said, *board["notes"]]
