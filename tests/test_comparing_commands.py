@@ -305,7 +305,8 @@ def test_a_narrow_terminal_loses_intervals_before_numbers(runs: Path) -> None:
 
     value = named_value(document, "uniform-4", "truth")
     for width, spread in ((240, True), (100, False), (40, False)):
-        (line,) = (line for line in shown(width) if line.startswith("uniform-4"))
+        text = "\n".join(shown(width))
+        line = text.split("uniform-4")[1].split("Truth: truth")[0]
         assert f"{value:.3f} (" in line and ("\u2013" in line) == spread
 
 

@@ -96,7 +96,7 @@ class _Sections:
                     yield _table(fitting[0], section.words)
                 else:  # cut cells would be wrong numbers: the terminal breaks the lines
                     for line in _aligned(section.narrow or section.rows, section.words):
-                        yield Text(line, no_wrap=True, overflow="ignore")
+                        yield Text(line, overflow="fold")
             yield from (Text(visible(note), style="dim") for note in section.notes)
             yield Text("")
 

@@ -22,8 +22,8 @@ LEGEND = (
     "Values with 95 % intervals; n counts images, and prompts are what is resampled.",
     "In brackets the rank of a row's group: rows of one group are not told apart from its best by the paired test, "
     "adjusted by Holm over all pairs of rows.",
-    "best by a cost: yes, no other row costs at most as much and is at least as good; no, such a row is told apart as better "
-    "and surely costs no more; perhaps, the intervals leave it open.",
+    "Pareto: yes, no other row costs at most as much and is at least as good; no, such a row is told apart as better and "
+    "surely costs no more; perhaps, the intervals leave it open.",
     "s/image: median seconds for one image; speed-ups are medians of ratios within a session.",
 )
 
@@ -128,7 +128,7 @@ def _rows(board: Mapping[str, Any], spread: bool = True) -> Rows:
         where = f" on {place['key']}" if several else ""
         head += [f"s/image{where}", f"speed-up{where}"]
     costs = [cost for cost in ("nfe", "latency") if any(cost in row["pareto"] for row in board["rows"])]
-    head += [{"nfe": "best by NFE", "latency": "best by s"}[cost] for cost in costs]
+    head += [{"nfe": "Pareto NFE", "latency": "Pareto s"}[cost] for cost in costs]
     rows = [head]
     for row in board["rows"]:
         nfe = NONE if row["nfe"] is None else f"{row['nfe']:g}" + (" stated" if row["stated"] else "")
@@ -183,7 +183,7 @@ def _notes(board: Mapping[str, Any]) -> list[str]:
     known = {column["key"]: column["title"] for column in board["columns"]}
     said = ["; ".join(f"{column['title']}: {column['name']}" for column in board["columns"])]
     if board["quality"]:
-        said.append(f"best by: the frontier of {known.get(board['quality'], board['quality'])}")
+        said.append(f"Pareto: frontier of {known.get(board['quality'], board['quality'])}")
     if board["hardware"]:
-        said.append(f"best by s: on {board['hardware']}")
+        said.append(f"Pareto s: on {board['hardware']}")
     return [*said, *board["notes"]]
