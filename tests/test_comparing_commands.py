@@ -119,6 +119,7 @@ def test_numbers_of_a_real_run_are_those_of_its_samples(runs: Path) -> None:
 def test_two_runs_and_one_sampler_of_them(runs: Path) -> None:
     document = json.loads(call("compare", runs / "one", runs / "two", "--json", "--no-slices").stdout)
     assert [one["a"]["sampler"] for one in document["comparisons"]] == list(SAMPLERS)
+    assert document["not_shared"] == ["native-10 (testbed-flux on testbed) is only in B"]
     pairing = document["comparisons"][0]["pairing"]
     assert (pairing["prompts"], pairing["images"], pairing["only_a"], pairing["noise"]) == (9, 9, 3, "same")
     why = {e["column"]: e["why"] for e in document["comparisons"][0]["not_compared"]}

@@ -12,7 +12,7 @@ from scipy import stats as reference
 
 from glance_bench import stats
 from glance_bench.comparison import Margins, compare, parse_margins, two_runs, two_samplers
-from glance_bench.comparison.effects import _newcombe
+from glance_bench.comparison.effects import newcombe
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.evidence import Evidence
 
@@ -284,9 +284,7 @@ def test_the_interval_of_paired_proportions_covers() -> None:
     rng = np.random.default_rng(0)
     cells = (0.05, 0.04, 0.10, 0.81)  # both fail, only A, only B, neither
     draws = rng.multinomial(80, cells, size=2000)
-    hits = [
-        low <= cells[2] - cells[1] <= high for low, high in (_newcombe(*map(int, draw)) for draw in draws)
-    ]
+    hits = [low <= cells[2] - cells[1] <= high for low, high in (newcombe(*map(int, draw)) for draw in draws)]
     assert 0.93 <= np.mean(hits) <= 0.98
 
 

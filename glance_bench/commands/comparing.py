@@ -45,7 +45,7 @@ def compare(
     """Two samplers of a run (--run), or two runs: differences with intervals, by metric and by slice."""
     with guarded():
         from ..comparison import compare as compared
-        from ..comparison import parse_margins, two_runs, two_samplers
+        from ..comparison import parse_margins, two_runs, two_samplers, unshared
         from ..errors import UsageError
         from ..evidence import read_evidence
 
@@ -53,6 +53,7 @@ def compare(
         if run is not None:
             if sampler is not None:
                 raise UsageError("--sampler chooses among the samplers of two runs; with --run, A and B do")
+            alone: list[str] = []
             pairs = two_samplers(read_evidence(run), first, second)
         else:
             for given in (first, second):
@@ -60,8 +61,17 @@ def compare(
                     raise UsageError(f"{given!r} is no run folder; two samplers of one run need --run RUN")
             if Path(first).resolve() == Path(second).resolve():
                 raise UsageError(f"{first!r} is compared with itself: name two runs")
-            pairs = two_runs(read_evidence(Path(first)), read_evidence(Path(second)), sampler)
-        document = compared(pairs, metrics=names(metrics), margins=margins, sliced=slices, most_moved=moved)
+            both = read_evidence(Path(first)), read_evidence(Path(second))
+            pairs = two_runs(*both, sampler)
+            alone = [] if sampler else unshared(*both)
+        document = compared(
+            pairs,
+            metrics=names(metrics),
+            margins=margins,
+            sliced=slices,
+            most_moved=moved,
+            not_shared=alone,
+        )
         if as_json or form == "json":
             print_json(document)
             return

@@ -4,6 +4,7 @@ The document (schema ``glance-bench/comparison/1``); every difference is B - A::
 
     schema, level (of intervals), margins: {share, by_column}, verdicts: {word: meaning}
     a, b         {run, path, digest} of the run of each side
+    not_shared   [what only one of two runs has]
     families     [{name: "overall" | "slices", tests, correction}]: what p_adjusted was corrected over
     comparisons  [{
         model, prompt_set, testbed
@@ -24,7 +25,17 @@ the words and what each means.
 """
 
 from .document import SCHEMA, compare
-from .sides import Side, sides_of, two_runs, two_samplers
+from .sides import Side, sides_of, two_runs, two_samplers, unshared
 from .verdicts import Margins, parse_margins
 
-__all__ = ["SCHEMA", "Margins", "Side", "compare", "parse_margins", "sides_of", "two_runs", "two_samplers"]
+__all__ = [
+    "SCHEMA",
+    "Margins",
+    "Side",
+    "compare",
+    "parse_margins",
+    "sides_of",
+    "two_runs",
+    "two_samplers",
+    "unshared",
+]

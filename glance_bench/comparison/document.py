@@ -31,10 +31,12 @@ def compare(
     margins: Margins | None = None,
     sliced: bool = True,
     most_moved: int = 3,
+    not_shared: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The comparison of each pair (see the package's docstring for the document). Deterministic.
 
-    ``metrics`` names the columns or metrics to compare instead of the headline ones. Raises UsageError for a name that
+    ``metrics`` names the columns or metrics to compare instead of the headline ones; ``not_shared`` goes into the
+    document as it is. Raises UsageError for a name that
     no side has, GlanceBenchError when a pair has no prompt in common.
     """
     margins = margins or Margins()
@@ -57,6 +59,7 @@ def compare(
         "level": LEVEL,
         "margins": {"share": margins.share, "by_column": dict(margins.by_column or {})},
         "verdicts": dict(MEANING),
+        "not_shared": list(not_shared),
         "families": families,
         "comparisons": made,
     }

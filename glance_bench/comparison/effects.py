@@ -14,7 +14,16 @@ from .. import stats
 from .pairing import Paired, Pairing
 from .verdicts import FEWEST, LEVEL
 
-__all__ = ["Effect", "Refused", "corpus_effect", "effect_of", "failure_effect", "mean_effect", "p_value"]
+__all__ = [
+    "Effect",
+    "Refused",
+    "corpus_effect",
+    "effect_of",
+    "failure_effect",
+    "mean_effect",
+    "newcombe",
+    "p_value",
+]
 
 POWER = 0.8
 TIE = 1e-12  # of two means of the same values in another order
@@ -142,7 +151,7 @@ def failure_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
     """
     a, b = paired.a > 0, paired.b > 0
     n, only_a, only_b = len(a), int((a & ~b).sum()), int((b & ~a).sum())
-    low, high = _newcombe(int((a & b).sum()), only_a, only_b, int((~a & ~b).sum()))
+    low, high = newcombe(int((a & b).sum()), only_a, only_b, int((~a & ~b).sum()))
     wins, losses = (only_a, only_b) if column["better"] == "lower" else (only_b, only_a)
     return Effect(
         column=column,
@@ -218,7 +227,7 @@ def _replicates(cell: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
     return None if len(listed) < 2 or None in listed else np.array(listed, dtype=float)
 
 
-def _newcombe(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:
+def newcombe(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:
     """Interval of P(B fails) - P(A fails) from the four counts of pairs; NaN for fewer than two pairs."""
     n = both + only_a + only_b + neither
     if n < 2:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..evidence import Evidence
 
-__all__ = ["Side", "sides_of", "two_runs", "two_samplers"]
+__all__ = ["Side", "sides_of", "two_runs", "two_samplers", "unshared"]
 
 KEYS = ["prompt_id", "index"]
 
@@ -134,6 +134,16 @@ def two_runs(first: Evidence, second: Evidence, sampler: str | None = None) -> l
             f"nothing in common: {first.path} has {_boards(first)}, {second.path} has {_boards(second)}"
         )
     return pairs
+
+
+def unshared(first: Evidence, second: Evidence) -> list[str]:
+    """A sentence for each sampler on a board that only one of two runs has."""
+    ours, theirs = ({(s.sampler, s.model, s.prompt_set) for s in sides_of(run)} for run in (first, second))
+    return [
+        f"{sampler} ({model} on {prompt_set}) is only in {name}"
+        for name, keys in (("A", ours - theirs), ("B", theirs - ours))
+        for sampler, model, prompt_set in sorted(keys)
+    ]
 
 
 def _known(name: str, sides: list[Side], where: str) -> None:

@@ -48,6 +48,8 @@ def _sections(document: Mapping[str, Any]) -> Iterator[Section]:
         if one["not_compared"]:
             told = [f"{entry['column']}: {entry['why']}" for entry in one["not_compared"]]
             yield Section("Not compared", notes=told)
+    if document["not_shared"]:
+        yield Section("In one run only", notes=list(document["not_shared"]))
     yield _legend(document)
 
 

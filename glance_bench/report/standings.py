@@ -22,8 +22,8 @@ LEGEND = (
     "Values with 95 % intervals; n counts images, and prompts are what is resampled.",
     "In brackets the rank of a row's group: rows of one group are not told apart from its best by the paired test, "
     "adjusted by Holm over all pairs of rows.",
-    "Pareto: yes, no other row costs at most as much and is at least as good; no, such a row is told apart as better and "
-    "surely costs no more; perhaps, the intervals leave it open.",
+    "Pareto: yes, no other row costs at most as much and is at least as good; no, such a row is told apart as better "
+    "and surely costs no more; perhaps, the intervals leave it open.",
     "s/image: median seconds for one image; speed-ups are medians of ratios within a session.",
 )
 
