@@ -45,9 +45,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     prompts = prompts_of(12)
     black = [("uniform-4", "p001")]
     finish(make_run(folder / "one", prompts, models=["testbed-flux"], samplers=SAMPLERS, black=black))
-    finish(
-        make_run(folder / "two", prompts[:9], models=["testbed-flux"], samplers=SAMPLERS, images_per_prompt=2)
-    )
+    more = [*SAMPLERS, "native-10"]
+    finish(make_run(folder / "two", prompts[:9], models=["testbed-flux"], samplers=more, images_per_prompt=2))
     others = [replace(prompt, id=f"q{prompt.id}") for prompt in prompts[:3]]
     finish(make_run(folder / "three", others, models=["testbed-flux"], samplers=SAMPLERS))
     return folder
