@@ -11,7 +11,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -20,14 +20,14 @@ from urllib.parse import quote
 from .digests import file_digests
 from .download import download
 from .errors import Failures, GlanceBenchError, MissingData, UsageError, near_misses
-from .locks import LockedRepo, locked_commit, read_lock, write_lock
+from .locks import Pins, read_lock, write_lock
 from .prompts.files import cached, digest, given, manifest, missing
 from .prompts.sources import SOURCES, Source
 from .registry import METRICS, MODELS
 from .sealed import sha256_bytes, write_folder
 from .suite import Profile, Suite
 from .terminal import Progress
-from .weights import WEIGHTS, weights_folder
+from .weights import WEIGHTS, Weights, collected_needs, weights_folder
 
 __all__ = ["Fetched", "fetch", "fetch_suite", "targets_of"]
 
@@ -51,40 +51,14 @@ class Fetched:
     note: str = ""
 
 
-@dataclass
-class _Pins:
-    """What is pinned: the lock file's entries, and those that this call adds."""
-
-    wanted: bool  # whether digests are needed at all; hashing a large model takes minutes
-    hub: dict[str, LockedRepo] = field(default_factory=dict)
-    urls: dict[str, str] = field(default_factory=dict)
-
-    def url(self, address: str, found: str) -> None:
-        """Note what an address gave. Raises GlanceBenchError when the lock file says otherwise."""
-        held = self.urls.setdefault(address, found)
-        if held != found:
-            raise GlanceBenchError(f"{address}: sha256 {found[:12]}, but the lock file has {held[:12]}")
-
-    def repo(self, repo: str, commit: str, files: dict[str, str]) -> None:
-        """Note a repository's commit and files. Raises GlanceBenchError when the lock file says otherwise."""
-        held = self.hub.get(repo)
-        if held is not None and held.commit != commit:
-            raise GlanceBenchError(f"{repo}: commit {commit[:12]}, but the lock file has {held.commit[:12]}")
-        for name, found in files.items():
-            if held is not None and held.files.get(name, found) != found:
-                raise GlanceBenchError(
-                    f"{repo}: {name} has sha256 {found[:12]}, but the lock file has {held.files[name][:12]}"
-                )
-        self.hub[repo] = LockedRepo(commit=commit, files={**(held.files if held else {}), **files})
-
-
 def fetch(
     targets: Iterable[str], lock: Path | None = None, progress: Progress | None = None
 ) -> list[Fetched]:
     """Fetch prompt sets, weights and hub models (``owner/name`` or ``owner/name@revision``) by name.
 
     With ``lock``, what that file pins is fetched as pinned and compared with its digests, and everything else is
-    added to it. What the data folder holds is neither fetched nor pinned.
+    added to it, what was here before as well. What the data folder holds is not fetched; it is pinned as what its
+    address gives, which only the digests in ``SOURCES`` prove.
 
     Raises UsageError for an unknown name before anything is fetched. When something cannot be fetched, the rest
     still is; then Failures says, a line each, what is missing and what to do by hand.
@@ -96,7 +70,7 @@ def fetch(
             raise UsageError(f"nothing to fetch is called {name!r}; {hint}; or a hub model as owner/name")
     progress = progress or Progress()
     held = read_lock(lock) if lock else None
-    pins = _Pins(lock is not None, dict(held.hub) if held else {}, dict(held.urls) if held else {})
+    pins = Pins(lock is not None, dict(held.hub) if held else {}, dict(held.urls) if held else {})
     fetched, failures = [], []
     for name in names:
         try:
@@ -114,7 +88,10 @@ def fetch(
 
 
 def fetch_suite(suite: Suite, lock: Path | None = None, progress: Progress | None = None) -> list[Fetched]:
-    """Fetch what ``targets_of`` names, and again what a metric asks for once its first weights are there."""
+    """Fetch what ``targets_of`` names, and again what a metric asks for once its first weights are there.
+
+    What is here already is looked at too: the lock file holds all of it, whichever machine writes it.
+    """
     fetched: list[Fetched] = []
     asked: set[str] = set()
     while wanted := [name for name in targets_of(suite) if name not in asked]:
@@ -124,22 +101,34 @@ def fetch_suite(suite: Suite, lock: Path | None = None, progress: Progress | Non
 
 
 def targets_of(suite: Suite) -> list[str]:
-    """The published prompt sets and models of the suite and its profiles, and the weights its metrics wait for now."""
+    """The published prompt sets and models of the suite and its profiles, and the weights that their metrics ask for.
+
+    A metric that asks for one thing after the other names the second only when the first is here.
+    """
     rooms: list[Suite | Profile] = [suite, *suite.profiles.values()]
     uses = chain.from_iterable(room.prompts or () for room in rooms)
     targets = [use.set for use in uses if use.texts is None and use.set in SOURCES]
     models = [MODELS.get(name) for room in rooms for name in room.models if isinstance(name, str)]
     targets += [model.source for model in models if isinstance(model.source, str)]
-    for name in chain.from_iterable(suite.metric_names()):
-        try:
-            METRICS.get(name)()
-        except MissingData as waits:
-            command = re.search(r"glance-bench prefetch ([^\s,]+)", str(waits))
-            targets += [command[1]] if command else []
+    suites = [suite, *map(suite.with_profile, suite.profiles)]
+    for name in dict.fromkeys(name for one in suites for names in one.metric_names() for name in names):
+        make = METRICS.get(name)
+        with collected_needs() as needed:
+            try:
+                make()
+            except UsageError:
+                raise
+            except MissingData as waits:
+                needed += re.findall(
+                    r"glance-bench prefetch ([^\s,]+)", str(waits)
+                )  # other packages' metrics
+            except GlanceBenchError:  # weights that are here in part
+                pass
+        targets += [one for one in needed if one not in WEIGHTS or WEIGHTS[one].is_published]
     return list(dict.fromkeys(targets))
 
 
-def _fetch_one(name: str, pins: _Pins, progress: Progress) -> Iterator[Fetched]:
+def _fetch_one(name: str, pins: Pins, progress: Progress) -> Iterator[Fetched]:
     if name in SOURCES:
         for source in SOURCES[name]:
             try:
@@ -155,9 +144,10 @@ def _fetch_one(name: str, pins: _Pins, progress: Progress) -> Iterator[Fetched]:
         yield Fetched(name, *_from_hub(repo, "model", revision, (), pins))
 
 
-def _prompts(name: str, source: Source, pins: _Pins, progress: Progress) -> Fetched:
+def _prompts(name: str, source: Source, pins: Pins, progress: Progress) -> Fetched:
     own = given(source.file)
     if own is not None:
+        _pin_given(name, source, own, pins, progress)
         return Fetched(name, own, False, source.licence)
     if source.host == "by hand":
         raise missing(name)
@@ -169,8 +159,7 @@ def _prompts(name: str, source: Source, pins: _Pins, progress: Progress) -> Fetc
             raise GlanceBenchError(f"{error}; or put it at <DIR>/{source.file}, with --data DIR") from error
         return Fetched(name, place / source.path, new, source.licence)
     place = cached(source)
-    folder = source.pattern is not None
-    url = f"{ARCHIVES}/{source.repo}/tar.gz/{source.commit}" if folder else _raw_url(source)
+    folder, url = source.pattern is not None, _url(source)
     expected = source.sha256 or pins.urls.get(url)
     if place.exists():
         found = digest(source, place)
@@ -188,7 +177,22 @@ def _prompts(name: str, source: Source, pins: _Pins, progress: Progress) -> Fetc
     return Fetched(name, place, True, source.licence)
 
 
-def _raw_url(source: Source) -> str:
+def _pin_given(name: str, source: Source, own: Path, pins: Pins, progress: Progress) -> None:
+    """A file of the user's stands for what its address gives, unless its digest is known to be another one."""
+    if not pins.wanted:
+        return
+    found = digest(source, own) if source.host == "github" else None
+    if found is None or source.sha256 not in (None, found):
+        why = "has no known commit" if found is None else "is not the published file"
+        progress.warn(f"{name}: {own} {why}, and is not in the lock file")
+        return
+    pins.url(_url(source), found)
+
+
+def _url(source: Source) -> str:
+    """Of a file on GitHub, or of the archive that a folder is in."""
+    if source.pattern is not None:
+        return f"{ARCHIVES}/{source.repo}/tar.gz/{source.commit}"
     return f"{RAW}/{source.repo}/{source.commit}/{quote(source.path)}"
 
 
@@ -225,16 +229,19 @@ def _members(tar: tarfile.TarFile, source: Source) -> Iterator[tuple[str, bytes]
             yield parts[-1], content.read()
 
 
-def _weights(name: str, pins: _Pins, progress: Progress) -> Fetched:
+def _weights(name: str, pins: Pins, progress: Progress) -> Fetched:
     entry = WEIGHTS[name]
     note = f"then: glance-bench convert {name}" if entry.converted else ""
     if entry.converted and (weights_folder(name) / entry.converted).is_file():
+        if pins.wanted:
+            _pin_original(entry, pins, progress)
         return Fetched(name, weights_folder(name) / entry.converted, False, entry.licence)
+    if not entry.is_published:
+        raise GlanceBenchError(f"{name} is published nowhere: glance-bench convert {name} FILE")
     if entry.repo:
         place, new = _from_hub(entry.repo, "model", entry.revision, entry.files, pins)
         return Fetched(name, place, new, entry.licence, note)
-    url = str(entry.url)
-    place = weights_folder(name) / url.rpartition("/")[2]
+    url, place = str(entry.url), _original(entry)
     expected = entry.sha256 or pins.urls.get(url)
     if place.is_file():
         (found,) = file_digests([place])
@@ -252,23 +259,53 @@ def _weights(name: str, pins: _Pins, progress: Progress) -> Fetched:
     return Fetched(name, place, True, entry.licence, note)
 
 
+def _original(entry: Weights) -> Path:
+    """Where a file that is on no hub is put."""
+    return weights_folder(entry.name) / str(entry.url).rpartition("/")[2]
+
+
+def _pin_original(entry: Weights, pins: Pins, progress: Progress) -> None:
+    """Pin what a converted file was made of, as far as it is still here: nothing is fetched for that."""
+    if entry.repo and (
+        place := _in_cache(entry.repo, "model", pins.commit(entry.repo, entry.revision), entry.files)
+    ):
+        pins.snapshot(entry.repo, place, entry.files)
+    elif entry.url and _original(entry).is_file():
+        pins.url(entry.url, *file_digests([_original(entry)]))
+    elif entry.url and entry.sha256:  # `convert` takes no other
+        pins.url(entry.url, entry.sha256)
+    elif not {entry.repo, entry.url} & {*pins.hub, *pins.urls}:
+        progress.warn(
+            f"{entry.name}: only its converted form is here; the lock file cannot say what it was made of"
+        )
+
+
+def _in_cache(repo: str, kind: str, commit: str | None, wanted: tuple[str, ...]) -> Path | None:
+    """The snapshot's folder in the hub's cache, None where there is none."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    patterns = list(wanted) or None
+    try:
+        return Path(
+            snapshot_download(
+                repo, repo_type=kind, revision=commit, allow_patterns=patterns, local_files_only=True
+            )
+        )
+    except LocalEntryNotFoundError:
+        return None
+
+
 def _from_hub(
-    repo: str, kind: str, revision: str | None, wanted: tuple[str, ...], pins: _Pins
+    repo: str, kind: str, revision: str | None, wanted: tuple[str, ...], pins: Pins
 ) -> tuple[Path, bool]:
     """The snapshot's folder in the hub's cache, and whether it was not there before. ``wanted``: file patterns."""
     from huggingface_hub import errors, snapshot_download
 
     entry = f"datasets/{repo}" if kind == "dataset" else repo
-    held = pins.hub.get(entry)
-    commit = revision or (held.commit if held else locked_commit(entry))
+    commit = pins.commit(entry, revision)
+    known = _in_cache(repo, kind, commit, wanted)
     patterns = list(wanted) or None
-    try:
-        folder = snapshot_download(
-            repo, repo_type=kind, revision=commit, allow_patterns=patterns, local_files_only=True
-        )
-        known: Path | None = Path(folder)
-    except errors.LocalEntryNotFoundError:
-        known = None
     try:
         # Asked for again even when something is there: only the hub knows whether the copy is complete and newest.
         place = Path(snapshot_download(repo, repo_type=kind, revision=commit, allow_patterns=patterns))
@@ -285,15 +322,5 @@ def _from_hub(
             f"network, and copy its folder of the hub cache (HF_HUB_CACHE) to this one"
         ) from error
     if pins.wanted:
-        names = _matching(place, patterns)
-        files = dict(zip(names, file_digests([place / name for name in names]), strict=True))
-        pins.repo(entry, place.name, files)
+        pins.snapshot(entry, place, wanted)
     return place, known != place
-
-
-def _matching(folder: Path, patterns: list[str] | None) -> list[str]:
-    """The snapshot's files that were asked for, by their names in the repository."""
-    from huggingface_hub.utils import filter_repo_objects
-
-    names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-    return list(filter_repo_objects(names, allow_patterns=patterns))

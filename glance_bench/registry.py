@@ -165,6 +165,7 @@ PROMPT_SETS = Registry(
     {
         "testbed": "glance_bench.prompts.testbed:load",
         "testbed-balanced": "glance_bench.prompts.testbed:load_balanced",
+        "testbed-seen": "glance_bench.prompts.testbed:load_seen",
         "coco-10k": "glance_bench.prompts.coco:load_10k",
         "coco-5k": "glance_bench.prompts.coco:load_5k",
         "coco-30k": "glance_bench.prompts.coco:load_30k",

@@ -4,7 +4,7 @@
 
     units/<model>/<sampler>-<hash12>/<prompt set>/<slice>-<hash12>/   *.png  unit.parquet  unit.json
     scores/<recipe>/<content key>.<seal>.parquet     features/<recipe>/<content key>.<seal>.npz
-    timing/<model>/<sampler>-<hash12>.<seal>.parquet
+    timing/<model>/<sampler>-<hash12>.<seal>.parquet   and -<hash12>+2, +3, ... where it was timed again
     embeddings/<checkpoint hash12>/<text hash>.<seal>.safetensors
     suite.json  prompts.json  env.json  manifest.json  results.json  report/index.html
     imports.json   images and scores made elsewhere
@@ -180,12 +180,20 @@ class Run:
         """
         frames = []
         for entry in self.manifest["timing"]:
-            parts = find_sealed(self.folder / entry["folder"], "parquet")
-            if entry["key"] in parts:
-                frames.append(self._frame(parts[entry["key"]]))
+            frames += [self._frame(path) for path in self.timing_files(entry).values()]
         keys = ["model", "sampler", "session", "prompt_id", "repeat", "component"]
         frame = self._concatenate(frames, [*keys, "hardware", "batch_size", "seconds", "evaluations"])
         return frame.drop_duplicates(keys, ignore_index=True)
+
+    def timing_files(self, entry: Mapping[str, str]) -> dict[int, Path]:
+        """The files of an entry of the manifest's ``timing``: 1 is the first time it was timed, 2 the next."""
+        key = entry["key"]
+        found = {}
+        for name, path in find_sealed(self.folder / entry["folder"], "parquet").items():
+            number = "1" if name == key else name.removeprefix(f"{key}+")
+            if name in (key, f"{key}+{number}") and number.isdecimal():
+                found[int(number)] = path
+        return dict(sorted(found.items()))
 
     def score_key(self, unit: Mapping[str, Any]) -> str:
         """What the scores of a unit depend on, as 16 hex digits: what it shows, and what its prompts ask for.

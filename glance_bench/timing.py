@@ -2,7 +2,8 @@
 
 Never a by-product of generation, and outside every digest. The samplers of a model are played in turn in each
 round, every other round backwards, so that a machine that slows down slows all of them. When a sampler is
-added later, its session plays the teacher too, so that there is something to compare it with.
+added later, its session plays the teacher too, so that there is something to compare it with. Samplers can be timed
+again, in a new session: its files stand beside the earlier ones, and all of them count.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .engine.plan import TEACHER, Plan, PlannedSampler
 from .engine.trace import trace
 from .machine import hardware_key
 from .models.recorder import Recorder
-from .sealed import Damaged, digest_of, find_sealed, parquet_bytes, read_sealed, seal, slug
+from .sealed import Damaged, digest_of, parquet_bytes, read_sealed, seal, slug
 from .store import Run
 from .suite import Timing
 from .terminal import Progress
@@ -62,20 +63,21 @@ def pending_timing(run: Run, plan: Plan, progress: Progress) -> list[PlannedSamp
     missing = []
     entries = timing_entries(plan)
     for sampler, entry in zip(plan.samplers, entries, strict=bool(entries)):
-        parts = find_sealed(run.folder / entry["folder"], "parquet")
-        if entry["key"] in parts:
+        whole = False
+        for path in run.timing_files(entry).values():
             try:
-                read_sealed(parts[entry["key"]])
-                continue
+                read_sealed(path)
+                whole = True
             except Damaged as damage:
-                progress.warn(f"{damage}; moved to quarantine, measured again")
+                progress.warn(f"{damage}; moved to quarantine")
                 run.quarantine(damage)
-        missing.append(sampler)
+        if not whole:
+            missing.append(sampler)
     return missing
 
 
 def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progress: Progress) -> None:
-    """Time ``pending``, one session a model, and write one file a sampler."""
+    """Time ``pending``, one session a model, and write one file a sampler, beside those of earlier sessions."""
     timing = plan.suite.timing
     prompts = plan.prompt_sets[0][2][: timing.prompts]
     groups = []
@@ -87,7 +89,7 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
     with progress.task("time", len(prompts) * sum(len(turns) for *_, turns in groups)) as advance:
         for model, wanted, anchor, turns in groups:
             loaded = load_model(model, plan.suite.device, plan.suite.dtype)
-            session = datetime.now(UTC).isoformat(timespec="seconds")
+            session = datetime.now(UTC).isoformat(timespec="milliseconds")
             rows: list[dict[str, Any]] = []
             for repeat, sampler in turns:
                 for prompt in prompts:
@@ -98,8 +100,10 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
             for sampler in wanted:
                 entry = _entry(plan, sampler)
                 kept = [row for row in rows if row["sampler"] in (sampler.name, anchor.name)]
-                seal(run.folder / entry["folder"], entry["key"], "parquet", parquet_bytes(kept, COLUMNS))
-                trace("time", entry["key"])
+                number = max(run.timing_files(entry), default=0) + 1
+                key = entry["key"] + (f"+{number}" if number > 1 else "")
+                seal(run.folder / entry["folder"], key, "parquet", parquet_bytes(kept, COLUMNS))
+                trace("time", key)
 
 
 def _turns(samplers: list[PlannedSampler], timing: Timing) -> list[tuple[int | None, PlannedSampler]]:

@@ -7,6 +7,9 @@ convert`` makes a safetensors or npz file of them once, and that is what is load
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +17,9 @@ from glance_bench.errors import MissingData, UsageError, near_misses
 from glance_bench.locks import locked_commit
 from glance_bench.resources import cache_dir
 
-__all__ = ["WEIGHTS", "Weights", "find_weights", "weights_folder"]
+__all__ = ["WEIGHTS", "Weights", "collected_needs", "find_weights", "needs", "weights_folder"]
+
+_collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,11 @@ class Weights:
     url: str | None = None
     sha256: str | None = None
     converted: str | None = None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether there is anything to fetch."""
+        return bool(self.repo or self.url)
 
 
 _ONEIG = "https://raw.githubusercontent.com/OneIG-Bench/OneIG-Benchmark/41b49831e79e6dde5323618c164da1c4cf0f699d/scripts"
@@ -213,6 +223,30 @@ def weights_folder(name: str) -> Path:
     return cache_dir() / "weights" / name
 
 
+@contextmanager
+def collected_needs() -> Iterator[list[str]]:
+    """Collects what is needed in the block, whether it is here or not, under the names that prefetch takes.
+
+    So it is known what a metric needs: by making it.
+    """
+    targets: list[str] = []
+    token = _collected.set(targets)
+    try:
+        yield targets
+    finally:
+        _collected.reset(token)
+
+
+def needs(*targets: str) -> None:
+    """Say that all of these are needed, before the first one that is missing ends the search for the others.
+
+    ``find_weights`` says it of what it looks for.
+    """
+    collected = _collected.get()
+    if collected is not None:
+        collected += targets
+
+
 def find_weights(name: str) -> Path:
     """The converted file, the fetched file or the folder of the hub snapshot; the network is never asked.
 
@@ -221,6 +255,7 @@ def find_weights(name: str) -> Path:
     if name not in WEIGHTS:
         raise UsageError(f"unknown weights {name!r}; {near_misses(name, WEIGHTS)}")
     entry = WEIGHTS[name]
+    needs(name)
     if entry.converted:
         file = weights_folder(name) / entry.converted
         if file.is_file():
@@ -246,7 +281,7 @@ def find_weights(name: str) -> Path:
         except LocalEntryNotFoundError:
             pass
     fetch = f"glance-bench prefetch {name}"
-    if entry.converted and not (entry.repo or entry.url):
+    if entry.converted and not entry.is_published:
         fetch = f"glance-bench convert {name} FILE"
     elif entry.converted:
         fetch += f", then glance-bench convert {name} FILE"

@@ -1,6 +1,7 @@
 """What a run makes, what it makes again, and what it leaves alone."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 from PIL import Image
 
 from glance_bench.engine.plan import make_plan
+from glance_bench.engine.runner import run_suite
 from glance_bench.engine.verify import verify
 from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.evidence import TABLES
 from glance_bench.results import build
 from glance_bench.suite import Suite
+from glance_bench.terminal import Progress
 from tests.engine_fixtures import TEXTS, fakes, files, make, settings
 from tests.fake_family import SIDE, FakeFamily, checkpoint
 
@@ -93,6 +97,8 @@ def test_second_run_makes_nothing_and_results_stay(tmp_path: Path) -> None:
 )
 def test_a_changed_suite_regenerates_nothing_that_exists(tmp_path: Path, change: dict) -> None:
     first = files(make(tmp_path), ".png", ".parquet", ".npz", ".safetensors")
+    for table in TABLES:  # made with the report
+        del first[table]
     FakeFamily.calls.clear()
     run = make(tmp_path, **change)
     second = files(run, ".png", ".parquet", ".npz", ".safetensors")
@@ -190,6 +196,76 @@ def test_the_timing_pass_compares_a_new_sampler_with_the_teacher_of_its_session(
     teacher = totals[(totals["sampler"] == "teacher-50") & totals["session"].isin(late["session"])]
     assert len(teacher) == 4
     assert (timing["seconds"] > 0).all() and timing["hardware"].nunique() == 1
+
+
+def timed_again(folder: Path, **changes: object) -> dict:
+    suite = Suite.model_validate(settings(folder, **changes))
+    return run_suite(suite, folder / "run", Progress(quiet=True), time_again=True)
+
+
+def test_timed_again_is_a_session_more_and_results_use_all_of_them(tmp_path: Path) -> None:
+    changes = {"timing": {"repeats": 2, "warmup": 0, "prompts": 2}, "samplers": ["teacher-50", "uniform-8"]}
+    run = make(tmp_path, **changes)
+    once = json.loads((run.folder / "results.json").read_bytes())
+    images = files(run, ".png")
+    first = sorted((run.folder / "timing").rglob("*.parquet"))
+    content = [path.read_bytes() for path in first]
+    FakeFamily.calls.clear()
+    results = timed_again(tmp_path, **changes)
+    assert counted("sample") == 2 * 2 * 2 and files(run, ".png") == images
+    assert [path.read_bytes() for path in first] == content
+    assert len(list((run.folder / "timing").rglob("*.parquet"))) == 4
+
+    timing = run.timing()
+    totals = timing[timing["component"] == "total"]
+    per_session = totals.groupby(["session", "sampler"]).size()
+    assert per_session.index.get_level_values("session").nunique() == 2 and set(per_session) == {2 * 2}
+    assert results == json.loads((run.folder / "results.json").read_bytes())
+    assert results["digest"] == once["digest"]
+    assert [row["n"] for row in once["timing"]] == [4, 4] and [row["n"] for row in results["timing"]] == [
+        8,
+        8,
+    ]
+    seconds = {name: own for name, own in totals.groupby("sampler")}
+    blocks = ["session", "prompt_id", "repeat"]
+    teacher, fast = (
+        seconds[name].sort_values(blocks)["seconds"].to_numpy() for name in ("teacher-50", "uniform-8")
+    )
+    row = next(row for row in results["timing"] if row["sampler"] == "uniform-8")
+    assert row["components"]["total"]["median"] == pytest.approx(np.median(fast))
+    assert row["speedup"] == pytest.approx(np.median(teacher / fast))
+
+    stored = (run.folder / "results.json").read_bytes()
+    FakeFamily.calls.clear()
+    make(tmp_path, **changes)  # a session more is never owed
+    assert FakeFamily.calls == [] and (run.folder / "results.json").read_bytes() == stored
+    assert [row["n"] for row in timed_again(tmp_path, **changes)["timing"]] == [12, 12]
+
+
+def test_a_damaged_session_is_left_out_and_only_the_last_one_is_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make(tmp_path)
+    timed_again(tmp_path)
+    (entry,) = (e for e in run.manifest["timing"] if e["sampler"] == "uniform-8")
+    parts = run.timing_files(entry)
+    assert list(parts) == [1, 2]
+    parts[1].write_bytes(parts[1].read_bytes()[:-1])
+    FakeFamily.calls.clear()
+    make(tmp_path)
+    assert FakeFamily.calls == [] and list(run.timing_files(entry)) == [2]
+    assert f"{parts[1].name}: is truncated or altered" in capsys.readouterr().err
+    counts = {row["sampler"]: row["n"] for row in build(run)["timing"]}
+    assert counts == {"teacher-50": 2, "uniform-8": 1}
+    parts[2].unlink()
+    make(tmp_path)
+    assert list(run.timing_files(entry)) == [1] and counted("sample") > 0
+
+
+def test_what_is_never_timed_cannot_be_timed_again(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="suite 'fake' times nothing"):
+        timed_again(tmp_path, timing={"repeats": 0})
+    assert not (tmp_path / "run").exists()
 
 
 def test_results_do_not_depend_on_when_or_where_they_were_made(tmp_path: Path) -> None:

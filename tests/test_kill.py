@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from glance_bench.sealed import sha256_file
+from glance_bench.store import Run
 from tests.engine_fixtures import command, environment, suite_file
 
 PASSES = ("generate", "score", "report")
@@ -109,6 +110,36 @@ def test_killed_once_inside_each_pass(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_killed_at_twelve_points(tmp_path: Path) -> None:
     killed_and_resumed(tmp_path, 4, seed=2)
+
+
+def test_killed_while_timing_again(tmp_path: Path) -> None:
+    """A session is there whole or not at all, and what was measured before it stays."""
+    timed = {**SUITE, "timing": {"repeats": 3, "warmup": 0}}
+    arguments = ["run", suite_file(tmp_path, **timed), "-o", "run"]
+    assert command(tmp_path, *arguments).returncode == 0
+    run = Run(tmp_path / "run")
+    results = (run.folder / "results.json").read_bytes()
+    once = run.timing()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "glance_bench", *map(str, arguments), "--time-again"],
+        cwd=tmp_path,
+        env=environment(tmp_path, GLANCE_BENCH_FAKE_SLEEP="0.2"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("time: 2 samplers" in line for line in process.stderr)
+    time.sleep(0.3)  # of at least 6 x 0.2 s
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+    assert command(tmp_path, *arguments).returncode == 0
+    assert run.timing().equals(once) and (run.folder / "results.json").read_bytes() == results
+    assert command(tmp_path, *arguments, "--time-again").returncode == 0
+    twice = run.timing()
+    assert twice["session"].nunique() == 2 and len(twice) == 2 * len(once)
+    assert command(tmp_path, "verify", "run").returncode == 0
 
 
 def test_interrupted_by_the_user(tmp_path: Path) -> None:

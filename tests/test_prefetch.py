@@ -15,7 +15,7 @@ import pytest
 from glance_bench import prefetch
 from glance_bench.download import download
 from glance_bench.errors import GlanceBenchError, UsageError
-from glance_bench.locks import LockedRepo, lock_beside, locked_commit, read_lock, write_lock
+from glance_bench.locks import LockedRepo, Pins, lock_beside, locked_commit, read_lock, write_lock
 from glance_bench.prompts import dpg, geneval
 from glance_bench.prompts.sources import SOURCES, Source
 from glance_bench.registry import METRICS, PROMPT_SETS
@@ -300,7 +300,7 @@ def test_a_lock_file_is_read_strictly(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_only_changed_content_of_a_locked_repository_is_refused() -> None:
-    pins = prefetch._Pins(True, {"one/model": LockedRepo(commit="a" * 40, files={"x": "1" * 64})})
+    pins = Pins(True, {"one/model": LockedRepo(commit="a" * 40, files={"x": "1" * 64})})
     pins.repo("one/model", "a" * 40, {"y": "2" * 64})
     assert pins.hub["one/model"].files == {"x": "1" * 64, "y": "2" * 64}
     with pytest.raises(
@@ -348,4 +348,114 @@ def test_a_suite_is_fetched_until_nothing_waits(
     assert [one.target for one in fetched] == ["geneval", "drawbench", "net-a", "net-b"]
     assert len(read_lock(lock).urls) == 4
     metric()
-    assert [one.new for one in prefetch.fetch_suite(suite, lock, QUIET)] == [False, False]
+    held = lock.read_bytes()
+    assert [(one.target, one.new) for one in prefetch.fetch_suite(suite, lock, QUIET)] == [
+        (name, False) for name in ("geneval", "drawbench", "net-a", "net-b")
+    ]
+    lock.unlink()  # where everything is here before, the lock file is the same
+    prefetch.fetch_suite(suite, lock, QUIET)
+    assert lock.read_bytes() == held
+
+
+def test_all_that_a_metric_needs_is_fetched_although_the_first_of_it_waits_for_a_conversion(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    names = ["vqascore[clip-flant5-xxl]", "oneig_style", "dreamsim[ensemble]", "oneig_reasoning"]
+    suite = Suite.model_validate(
+        {
+            "name": "own",
+            "models": ["testbed-flux"],
+            "prompts": [{"set": "mine", "texts": ["a cup"]}],
+            "samplers": ["teacher-50"],
+            "metrics": names,
+            "profiles": {
+                "small": {"models": ["testbed-flux"], "metrics": ["fid[inception-2015-12-05,clean-fid]"]},
+                "asked": {
+                    "models": ["testbed-flux"],
+                    "metrics": ["dpg[judge]"],
+                    "judge": f"transformers:one/judge@{'a' * 40}",
+                },
+            },
+        }
+    )
+    wanted = [
+        *("flan-t5-xxl-tokenizer", "clip-vit-large-patch14-336", "clip-flant5-xxl"),
+        *("csd-vit-l", "oneig-style-encoder", "oneig-style-csd-references", "oneig-style-se-references"),
+        *("dino-vit-b-16", "dreamsim-ensemble"),
+        "llm2clip-openai-l-14-336",  # and answers that are published nowhere
+        "inception-2015-12-05",
+        f"one/judge@{'a' * 40}",
+    ]
+    assert prefetch.targets_of(suite) == wanted
+    inception = cache / "weights/inception-2015-12-05/inception-2015-12-05.safetensors"
+    inception.parent.mkdir(parents=True)
+    inception.write_bytes(b"made")
+    for _ in range(2):  # what a process has made before is asked for again
+        assert prefetch.targets_of(suite) == wanted
+    with pytest.raises(GlanceBenchError, match="oneig-reasoning-answers is published nowhere"):
+        prefetch.fetch(["oneig-reasoning-answers"], progress=QUIET)
+
+
+def test_a_lock_holds_what_converted_weights_were_made_of(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cache: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url, lock = f"{site.url}/net.pt", tmp_path / "a.lock.yaml"
+    entry = Weights("net", "1 MB", "MIT", url=url, converted="net.safetensors")
+    monkeypatch.setitem(WEIGHTS, "net", entry)
+    site.files["/net.pt"] = DATA
+    prefetch.fetch(["net"], lock, QUIET)
+    fetched = lock.read_bytes()
+    (cache / "weights/net/net.safetensors").write_bytes(b"made")
+    lock.unlink()
+    prefetch.fetch(["net"], lock, QUIET)
+    assert lock.read_bytes() == fetched and read_lock(lock).urls == {url: hexes(DATA)}
+
+    (cache / "weights/net/net.pt").unlink()
+    prefetch.fetch(["net"], lock, QUIET)
+    assert lock.read_bytes() == fetched and capsys.readouterr().err == ""
+    lock.unlink()
+    prefetch.fetch(["net"], lock, QUIET)
+    assert read_lock(lock).urls == {}
+    assert "net: only its converted form is here" in capsys.readouterr().err
+    monkeypatch.setitem(WEIGHTS, "net", dataclasses.replace(entry, sha256=hexes(DATA)))
+    prefetch.fetch(["net"], lock, QUIET)
+    assert lock.read_bytes() == fetched
+    assert len(site.asked) == 1  # the download; pinning fetches nothing
+
+
+def test_a_lock_holds_files_of_the_data_folder(
+    site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same as where they were fetched, a folder among them."""
+    lines = f"{hexes(b'a cup')}  1.txt\n".encode()
+    folder = change(monkeypatch, "dpg", sha256=hexes(lines), count=1)
+    monkeypatch.setitem(SOURCES, "dpg", (folder,))
+    change(monkeypatch, "geneval", sha256=hexes(LIST), count=1)
+    site.files[GENEVAL] = LIST
+    site.files[f"/TencentQQGYLab/ELLA/tar.gz/{folder.commit}"] = archive(
+        {"ELLA-3c228f1/dpg_bench/prompts/1.txt": b"a cup"}
+    )
+    lock = tmp_path / "a.lock.yaml"
+    prefetch.fetch(["geneval", "dpg"], lock, QUIET)
+    fetched = lock.read_bytes()
+    assert len(read_lock(lock).urls) == 2
+
+    data = tmp_path / "data"
+    for name, content in (("geneval/evaluation_metadata.jsonl", LIST), ("dpg_bench/prompts/1.txt", b"a cup")):
+        (data / name).parent.mkdir(parents=True)
+        (data / name).write_bytes(content)
+    monkeypatch.setenv("GLANCE_BENCH_DATA", str(data))
+    asked = len(site.asked)
+    lock.unlink()
+    prefetch.fetch(["geneval", "dpg"], lock, QUIET)
+    assert lock.read_bytes() == fetched and len(site.asked) == asked
+    (data / "dpg_bench/prompts/1.txt").write_bytes(b"another")
+    lock.unlink()
+    prefetch.fetch(["geneval", "dpg"], lock, QUIET)
+    assert list(read_lock(lock).urls) == [site.url + GENEVAL]
+    assert "dpg_bench/prompts is not the published file" in capsys.readouterr().err

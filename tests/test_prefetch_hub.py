@@ -76,9 +76,33 @@ except GlanceBenchError as error:
 """
 
 
+SUITE = """
+import json, sys
+from pathlib import Path
+from glance_bench.prefetch import fetch_suite
+from glance_bench.prompts.sources import SOURCES, Source
+from glance_bench.registry import METRICS
+from glance_bench.suite import Suite
+from glance_bench.terminal import Progress
+from glance_bench.weights import WEIGHTS, Weights, find_weights, weights_folder
+_, lock, made = json.loads(sys.argv[1])
+patterns = ("*.json", "*.safetensors")
+WEIGHTS["net"] = Weights("net", "1 MB", "MIT", repo="one/model", files=patterns, converted="net.npz" if made else None)
+place = "coco2014/t2i-prompts-coco-10k"
+SOURCES["coco-10k"] = (Source(place, "two/prompts", "", None, 1, 10, "own", host="hub", pattern="*"),)
+METRICS.register("own", lambda: find_weights("net"))
+if made:
+    weights_folder("net").mkdir(parents=True, exist_ok=True)
+    (weights_folder("net") / "net.npz").write_bytes(b"made")
+uses = [{"set": "coco-10k"}]
+suite = Suite.model_validate({"name": "own", "prompts": uses, "samplers": ["teacher-50"], "metrics": ["own"]})
+print([[one.target, one.new] for one in fetch_suite(suite, Path(lock), Progress(quiet=True))])
+"""
+
+
 def ask_hub(home: Path, hub: Site | None, targets: list[str], lock: Path | None = None, **more: str) -> str:
     """Run the script in a process of its own: the library reads its settings when it is imported."""
-    commit = more.pop("commit", None)
+    commit, script = more.pop("commit", None), more.pop("script", SCRIPT)
     own = {
         "HF_HUB_OFFLINE": "",
         "GLANCE_BENCH_DATA": "",
@@ -91,7 +115,7 @@ def ask_hub(home: Path, hub: Site | None, targets: list[str], lock: Path | None 
     env = {**os.environ, **own, **more}
     argument = json.dumps([targets, str(lock) if lock else None, commit])
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, argument], capture_output=True, text=True, env=env, timeout=120
+        [sys.executable, "-c", script, argument], capture_output=True, text=True, env=env, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -139,3 +163,27 @@ def test_hub_repositories_with_the_real_library(hub: Site, tmp_path: Path) -> No
     assert "cannot fetch two/prompts from the hub" in line
     assert "By hand: hf download two/prompts --repo-type dataset" in line
     assert line.endswith("; or put it at <DIR>/coco2014/t2i-prompts-coco-10k, with --data DIR")
+
+
+def test_a_machine_that_has_everything_writes_the_lock_of_one_that_fetched_it(
+    hub: Site, tmp_path: Path
+) -> None:
+    home, lock = tmp_path / "home", tmp_path / "suite.lock.yaml"
+    said = ask_hub(home, hub, [], lock, script=SUITE)
+    assert said == "[['coco-10k', True], ['net', True]]"
+    fetched = lock.read_bytes()
+    assert set(read_lock(lock).hub) == {"one/model", "datasets/two/prompts"}
+
+    lock.unlink()
+    said = ask_hub(home, None, [], lock, script=SUITE, HF_HUB_OFFLINE="1")
+    assert said == "[['coco-10k', False], ['net', False]]"
+    assert lock.read_bytes() == fetched
+
+    # Weights that were converted since: pinned as the snapshot that is here, and nothing newer is fetched for that.
+    for name in ("revision/main", "tree/main"):
+        hub.files[f"/api/models/one/model/{name}"] = b'{"id": "one/model", "sha": "%s", "siblings": []}' % (
+            b"c" * 40
+        )
+    lock.unlink()
+    ask_hub(home, hub, [], lock, script=SUITE, commit="converted")
+    assert lock.read_bytes() == fetched

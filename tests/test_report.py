@@ -78,7 +78,7 @@ def test_says_in_words_what_was_run(parsed: Page) -> None:
     text = " ".join(" ".join(parsed.words).split())
     assert f"{len(SAMPLERS)} samplers on testbed-flux and testbed-qwen, 12 prompts of testbed each" in text
     assert "of which 4 ask for text" in text and "TESTBED." in text
-    assert "testbed-flux, uniform-4: 1 of 12 images non-finite or black." in text
+    assert "testbed-flux on testbed, uniform-4: 1 of 12 images non-finite or black (failed, n=12)." in text
     assert "fd[fake]: pixel moments; renders" in text  # the recipes
 
 

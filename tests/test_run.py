@@ -56,6 +56,11 @@ def test_both_real_pipelines_end_to_end_and_the_same_bytes_again(
     assert set(timing["component"]) == {"encode", "denoise", "decode", "total"}
     assert ((parts <= totals) & (parts > 0.5 * totals)).all()
 
+    confirmed = run_suite(suite, tmp_path / "a", Progress(quiet=True), time_again=True)
+    assert confirmed["digest"] == results["digest"] and verify(run) == []
+    assert [row["n"] for row in confirmed["timing"]] == [2 * row["n"] for row in results["timing"]]
+    assert run.timing().groupby("model")["session"].nunique().to_dict() == {"tiny-flux": 2, "tiny-qwen": 2}
+
     again = run_suite(suite, tmp_path / "b", Progress(quiet=True))
     assert again["digest"] == results["digest"]
     assert Run(tmp_path / "b").records()["image_sha256"].tolist() == records["image_sha256"].tolist()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,48 +19,111 @@ if TYPE_CHECKING:
 
 __all__ = ["plan", "run"]
 
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name, or the path of its file.")]
-Folder = Annotated[
-    Path | None, typer.Option("--output", "-o", help="The run folder; default runs/<suite>[-<profile>].")
-]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many prompts of each set.")]
-Samplers = Annotated[str, typer.Option(help="Only these, separated by commas.")]
-Metrics = Annotated[str, typer.Option(help="Only these, separated by commas.")]
-Prompts = Annotated[list[str] | None, typer.Option("--prompt", help="Use this text instead of the suite's.")]
-Profile = Annotated[str | None, typer.Option(help="A profile of the suite; default: the first that fits.")]
-Lora = Annotated[Path | None, typer.Option(help="Add a sampler: this LoRA file on the schedule of --like.")]
-Scale = Annotated[
-    float | None, typer.Option(help="The weight of --lora; default: 1, for a file that carries its alpha.")
-]
-Like = Annotated[str | None, typer.Option(help="The sampler whose schedule --lora is played on.")]
+
+@dataclass(frozen=True)
+class Request:
+    """What `run` and `plan` are asked for: a suite, what of it, and where. The fields are their options."""
+
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name, or the path of its file.")]
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run folder; default runs/<suite>[-<profile>].")
+    ] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many prompts of each set.")] = (
+        None
+    )
+    samplers: Annotated[str, typer.Option(help="Only these, separated by commas.")] = ""
+    metrics: Annotated[str, typer.Option(help="Only these, separated by commas.")] = ""
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", help="Use this text instead of the suite's.")
+    ] = None
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of the suite; default: the first that fits.")
+    ] = None
+    lora: Annotated[
+        Path | None, typer.Option(help="Add a sampler: this LoRA file on the schedule of --like.")
+    ] = None
+    scale: Annotated[
+        float | None,
+        typer.Option(help="The weight of --lora; default: 1, for a file that carries its alpha."),
+    ] = None
+    like: Annotated[str | None, typer.Option(help="The sampler whose schedule --lora is played on.")] = None
+    data: Data = None
+
+    def resolve(self) -> tuple[Suite, str]:
+        """The suite as it will run here, with what its lock file pins, and the line that says why this profile.
+
+        From here on the data folder and the lock file are those of this request.
+        """
+        use_data(self.data)
+        from ..errors import UsageError
+        from ..locks import lock_beside
+        from ..profiles import choose
+        from ..suite import LoraSampler, find_suite, load_suite
+
+        lock = lock_beside(find_suite(self.suite))
+        if lock.is_file():
+            os.environ["GLANCE_BENCH_LOCK"] = str(lock)
+
+        if (self.lora is None) != (self.like is None):
+            raise UsageError(
+                "--lora FILE and --like NAME go together: the file, and the sampler it is played like"
+            )
+        added = None
+        if self.lora is not None and self.like is not None:
+            added = LoraSampler(lora=str(self.lora), scale=self.scale, like=self.like)
+        chosen, why = choose(load_suite(self.suite), self.profile)
+        resolved = chosen.with_overrides(
+            limit=self.limit,
+            samplers=names(self.samplers),
+            metrics=names(self.metrics),
+            prompts=self.prompt or (),
+            lora=added,
+        )
+        return resolved, why
+
+    def folder(self, suite: Suite) -> Path:
+        """Where the run of the resolved suite is."""
+        return self.output or Path("runs") / suite.label
 
 
+def _requested(command: Callable[..., None]) -> Callable[..., None]:
+    """``command(request, ...)`` as typer reads it: the request's fields stand in its place as parameters of their own.
+
+    typer knows no group of options that several commands share.
+    """
+    fields = inspect.signature(Request, eval_str=True).parameters
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [*fields.values(), *own]
+
+    @wraps(command)
+    def flat(**given: Any) -> None:
+        request = Request(**{name: given.pop(name) for name in fields})
+        command(request, **given)
+
+    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flat.__annotations__ = {one.name: one.annotation for one in parameters}
+    return flat
+
+
+@_requested
 def run(
-    suite: SuiteName,
-    output: Folder = None,
-    limit: Limit = None,
-    samplers: Samplers = "",
-    metrics: Metrics = "",
-    prompt: Prompts = None,
-    profile: Profile = None,
-    lora: Lora = None,
-    scale: Scale = None,
-    like: Like = None,
-    data: Data = None,
+    request: Request,
+    time_again: Annotated[
+        bool, typer.Option("--time-again", help="Time every sampler once more, beside what was timed.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Generate, score, time and report; what is done is not done again."""
     with guarded():
-        use_data(data)
         from ..engine.runner import PAGE, run_suite
         from ..terminal import Progress
 
         progress = Progress(quiet)
-        resolved, why = _resolve(suite, limit, samplers, metrics, prompt, profile, lora, scale, like)
+        suite, why = request.resolve()
         progress.say(why)
-        folder = output or Path("runs") / resolved.label
-        results = run_suite(resolved, folder, progress)
+        folder = request.folder(suite)
+        results = run_suite(suite, folder, progress, time_again=time_again)
         if as_json:
             print_json(results)
             return
@@ -66,73 +133,19 @@ def run(
         print(f"\nreport: {folder / PAGE}")
 
 
-def plan(
-    suite: SuiteName,
-    output: Folder = None,
-    limit: Limit = None,
-    samplers: Samplers = "",
-    metrics: Metrics = "",
-    prompt: Prompts = None,
-    profile: Profile = None,
-    lora: Lora = None,
-    scale: Scale = None,
-    like: Like = None,
-    data: Data = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
+@_requested
+def plan(request: Request, as_json: Json = False, quiet: Quiet = False) -> None:
     """Say what a run would do: units, evaluations, disk, time, and what is done. Writes nothing."""
     with guarded():
-        use_data(data)
         from ..engine.outlook import lines, outlook
         from ..engine.plan import make_plan
         from ..store import Run
         from ..terminal import Progress
 
-        resolved, why = _resolve(suite, limit, samplers, metrics, prompt, profile, lora, scale, like)
+        suite, why = request.resolve()
         Progress(quiet).say(why)
-        folder = output or Path("runs") / resolved.label
-        document = outlook(Run(folder), make_plan(resolved))
+        document = outlook(Run(request.folder(suite)), make_plan(suite))
         if as_json:
             print_json(document)
         else:
             print("\n".join(lines(document)))
-
-
-def _resolve(
-    suite: str,
-    limit: int | None,
-    samplers: str,
-    metrics: str,
-    prompts: list[str] | None,
-    profile: str | None,
-    lora: Path | None,
-    scale: float | None,
-    like: str | None,
-) -> tuple[Suite, str]:
-    """The suite as it will run here, with what its lock file pins, and the line that says why this profile."""
-    from ..errors import UsageError
-    from ..locks import lock_beside
-    from ..profiles import choose
-    from ..suite import LoraSampler, find_suite, load_suite
-
-    lock = lock_beside(find_suite(suite))
-    if lock.is_file():
-        os.environ["GLANCE_BENCH_LOCK"] = str(lock)
-
-    if (lora is None) != (like is None):
-        raise UsageError(
-            "--lora FILE and --like NAME go together: the file, and the sampler it is played like"
-        )
-    added = None
-    if lora is not None and like is not None:
-        added = LoraSampler(lora=str(lora), scale=scale, like=like)
-    chosen, why = choose(load_suite(suite), profile)
-    resolved = chosen.with_overrides(
-        limit=limit,
-        samplers=names(samplers),
-        metrics=names(metrics),
-        prompts=prompts or (),
-        lora=added,
-    )
-    return resolved, why

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..errors import UsageError
 from ..evidence import TABLES
 from ..exchange.pending import imported_works
 from ..exchange.record import merged
@@ -43,11 +44,17 @@ class Survey:
         return not (self.works or self.scores or self.pairs or self.timing)
 
 
-def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
+def run_suite(suite: Suite, folder: Path, progress: Progress, *, time_again: bool = False) -> dict[str, Any]:
     """Bring ``folder`` up to date with ``suite`` and return its results; what is done is not done again.
+
+    ``time_again`` times all samplers once more, in a session of its own beside the ones that are there.
 
     Raises UsageError and GlanceBenchError as the passes do; another process in the folder is one.
     """
+    if time_again and suite.timing.repeats == 0:
+        raise UsageError(
+            f"suite {suite.name!r} times nothing (timing: repeats: 0), so nothing can be timed again"
+        )
     plan = make_plan(suite)
     run = Run(folder)
     with run.lock():
@@ -58,7 +65,7 @@ def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
         for name, value in _with_imports(run, documents(plan), progress).items():
             run.write(name, value)
         todo = survey(run, plan, progress)
-        if not todo.done:
+        if time_again or not todo.done:
             run.write("env.json", environment(suite.device))
         if todo.works:
             from .generate import generate
@@ -76,11 +83,12 @@ def run_suite(suite: Suite, folder: Path, progress: Progress) -> dict[str, Any]:
         if todo.pairs:
             progress.say(f"compare: {', '.join(metric.name for metric, _ in todo.pairs)}")
             score_pairs(run, todo.pairs, progress)
-        if todo.timing:
-            from ..timing import time_samplers
+        for pending in (todo.timing, plan.samplers if time_again else ()):
+            if pending:
+                from ..timing import time_samplers
 
-            progress.say(f"time: {len(todo.timing)} samplers, one image at a time, interleaved")
-            time_samplers(run, plan, todo.timing, progress)
+                progress.say(f"time: {len(pending)} samplers, one image at a time, interleaved")
+                time_samplers(run, plan, pending, progress)
         return report(run, plan, progress)
 
 
@@ -175,7 +183,7 @@ def _inputs(run: Run, plan: Plan) -> str:
                 p.name for p in find_sealed(run.folder / metric.folder, metric.suffix).values()
             ]
     for entry in run.manifest["timing"]:
-        found = find_sealed(run.folder / entry["folder"], "parquet")
-        sealed[f"{entry['folder']}/{entry['key']}"] = [found[entry["key"]].name]
+        files = run.timing_files(entry).values()
+        sealed[f"{entry['folder']}/{entry['key']}"] = [path.name for path in files]
     units = [digest_of(read_unit(run.folder / work.info.folder)) for work in plan.works]
     return digest_of([__version__, run.manifest, units, sealed])

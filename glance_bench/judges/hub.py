@@ -10,6 +10,7 @@ from pathlib import Path
 from glance_bench.errors import MissingData, UsageError
 from glance_bench.judges.chat import ChatModel
 from glance_bench.metrics.base import Images
+from glance_bench.weights import needs
 
 __all__ = ["HubJudge"]
 
@@ -62,6 +63,7 @@ def _snapshot(repo: str, commit: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    needs(f"{repo}@{commit}")
     try:
         return Path(snapshot_download(repo, revision=commit, local_files_only=True))
     except LocalEntryNotFoundError as error:

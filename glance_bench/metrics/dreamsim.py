@@ -26,7 +26,7 @@ from glance_bench.errors import GlanceBenchError
 from glance_bench.metrics.base import Column, Features, Images
 from glance_bench.metrics.openclip import CLIP_MEAN, CLIP_STD, exact_inference, inference_device, unit_length
 from glance_bench.metrics.pixels import PIL_SQUASH
-from glance_bench.weights import find_weights
+from glance_bench.weights import find_weights, needs
 
 __all__ = ["DreamSim", "DreamSimDistance", "dreamsim_distance", "published_dreamsim"]
 
@@ -192,6 +192,7 @@ class DreamSimDistance:
 
 def published_dreamsim() -> DreamSim:
     """Raises MissingData without the two converted files."""
+    needs("dino-vit-b-16", "dreamsim-ensemble")
     return DreamSim(find_weights("dino-vit-b-16"), find_weights("dreamsim-ensemble"))
 
 

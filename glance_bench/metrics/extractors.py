@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from glance_bench.errors import UsageError, near_misses
 from glance_bench.metrics.base import Features
+from glance_bench.metrics.dinov2 import WEIGHTS_NAME as DINOV2_WEIGHTS
 from glance_bench.metrics.dinov2 import DinoV2
 from glance_bench.metrics.frechet import FrechetDistance, FrechetInfinity
 from glance_bench.metrics.inception import PREPARATIONS, WEIGHTS_NAME, Inception
@@ -20,6 +22,7 @@ from glance_bench.metrics.kid import Kid
 from glance_bench.metrics.manifold import Formula, Manifold
 from glance_bench.metrics.openclip import OpenClip, testbed_clip_model
 from glance_bench.metrics.references import Extractor, Picture
+from glance_bench.weights import find_weights
 
 __all__ = [
     "EXTRACTORS",
@@ -60,16 +63,25 @@ class OpenClipFeatures:
         return np.concatenate([self._model.encode_images(image[None]) for image in images])
 
 
-@cache
 def extractor(name: str) -> Extractor:
-    """The extractor called ``name``, one of EXTRACTORS."""
+    """The extractor called ``name``, one of EXTRACTORS. Its weights are looked for each time, but read once."""
     if name in INCEPTIONS:
-        return Inception(INCEPTIONS[name])
+        return _inception_at(INCEPTIONS[name], find_weights(WEIGHTS_NAME))
     if name == "dinov2-vitl14":
-        return DinoV2()
+        return _dinov2_at(find_weights(DINOV2_WEIGHTS))
     if name == "testbed-clip":
         return OpenClipFeatures(testbed_clip_model())
     raise UsageError(f"unknown extractor {name!r}; {near_misses(name, EXTRACTORS)}")
+
+
+@cache
+def _inception_at(preparation: str, weights: Path) -> Inception:
+    return Inception(preparation, weights)
+
+
+@cache
+def _dinov2_at(folder: Path) -> DinoV2:
+    return DinoV2(folder)
 
 
 def fid(inside: str) -> FrechetDistance:

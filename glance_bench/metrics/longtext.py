@@ -14,20 +14,13 @@ both languages has no official score; its numbers are the means of its languages
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from glance_bench.metrics.base import Column, Images, Row, Total
+from glance_bench.metrics.base import Column, Row, Total
 from glance_bench.metrics.readers import JudgeReader, RapidOcrReader, Reader
-from glance_bench.metrics.text_match import (
-    by_language,
-    has_chinese,
-    matched,
-    ned_similarity,
-    official_text,
-    storable,
-)
+from glance_bench.metrics.text_match import has_chinese, ned_similarity, official_text
+from glance_bench.metrics.text_rows import CHINESE, MATCHED, WANTED, TextRows, words_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,37 +34,25 @@ NOT_TEXT = "No text recognized."  # the official scripts mean to remove "addCrit
 VERSION = 1
 
 
-class LongText:
-    """``longtext[<reader>]`` and what stands beside it, as totals. Prompts without anything to judge get no row.
+class LongText(TextRows):
+    """``longtext[<reader>]`` and what stands beside it, as totals.
 
-    Rows: ``matched``, ``wanted`` and ``found`` (words, or Chinese characters), ``ned`` (edit similarity, 0 to 1),
-    ``chinese`` (0 or 1), ``long`` (0 or 1, where ``meta["length"]`` is "short" or "long"), and ``unread``, 1 where the
-    reader gave no answer: such an image has no other column, and no part in the totals.
+    Rows, see ``TextRows``: ``matched``, ``wanted`` and ``found`` (words, or Chinese characters), ``ned`` (edit
+    similarity, 0 to 1), ``chinese`` (0 or 1), ``long`` (0 or 1, where ``meta["length"]`` is "short" or "long"),
+    ``unread``.
     """
 
-    kind: Literal["sample"] = "sample"
-
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self.name = f"longtext[{reader.name}]"
-        self.notes = (self._of("read"),)
-        self.columns = (
-            self._column(
-                "matched", "words read", "higher", "wanted words (Chinese: characters) that are read", 1
-            ),
-            self._column("wanted", "words", "higher", "words (Chinese: characters) that are wanted", 1),
-            self._column(
-                "found", "words found", "lower", "words (Chinese: characters) read, wanted or not", 1
-            ),
-            self._column("ned", "edit", "higher", "1 - edit distance / longer length, of an image"),
-            self._column("chinese", "Chinese", "higher", "whether Chinese is wanted"),
-            self._column("long", "long", "higher", "whether the set calls the text long"),
-            Column(
-                self._of("unread"),
-                "unread",
-                "lower",
-                f"share of images that {reader.name} gave no answer for",
-                flag=True,
+        super().__init__(
+            "longtext",
+            reader,
+            (
+                MATCHED,
+                WANTED,
+                ("found", "words found", "lower", "words (Chinese: characters) read, wanted or not", 1),
+                ("ned", "edit", "higher", "1 - edit distance / longer length, of an image", 3),
+                CHINESE,
+                ("long", "long", "higher", "whether the set calls the text long", 3),
             ),
         )
         recall = Column(self.name, "LongText", "higher", "wanted words that are read, pooled")
@@ -79,22 +60,14 @@ class LongText:
         similarity = "1 - edit distance / longer length, mean"
         pooled = "wanted words that are read, pooled over {} texts"
         self.totals = (
-            Total(recall, self._recall),
-            Total(precision, self._precision),
-            Total(Column(self._of("ned_similarity"), "edit", "higher", similarity), self._ned),
+            Total(recall, self._pooled("wanted")),
+            Total(precision, self._pooled("found")),
+            Total(Column(self._of("ned_similarity"), "edit", "higher", similarity), self._mean("ned")),
             Total(
                 self._column("short_recall", "short", "higher", pooled.format("short")), self._recall_of(0.0)
             ),
             Total(self._column("long_recall", "long", "higher", pooled.format("long")), self._recall_of(1.0)),
         )
-
-    def _of(self, part: str) -> str:
-        return f"longtext_{part}[{self._reader.name}]"
-
-    def _column(
-        self, part: str, title: str, better: Literal["higher", "lower"], what: str, decimals: int = 3
-    ) -> Column:
-        return Column(self._of(part), title, better, what, decimals, headline=False)
 
     @property
     def recipe(self) -> str:
@@ -104,57 +77,26 @@ class LongText:
             f"lower case in English; pooled recall, languages weighted by images; version {VERSION}"
         )
 
-    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[Row]:
-        """See ``SampleMetric.score``."""
-        if len(images) != len(prompts):
-            raise ValueError(f"{len(images)} images for {len(prompts)} prompts")
-        rows: list[Row] = [{} for _ in prompts]
-        asked = [i for i, prompt in enumerate(prompts) if official_text(" ".join(prompt.wanted_text))]
-        if asked:
-            for i, read in zip(asked, self._reader.read(images[asked], [TOKENS] * len(asked)), strict=True):
-                rows[i] = {self._of("unread"): 1.0} if read is None else self._compare(prompts[i], read)
-        return rows
+    def _tokens(self, text: str) -> int:
+        return TOKENS
 
-    def _compare(self, prompt: Prompt, read: str) -> Row:
+    def _compare(self, prompt: Prompt, text: str, read: str) -> Row:
         read = read.replace(NOT_TEXT, "")
-        text = " ".join(prompt.wanted_text)
         language = prompt.meta.get("language")
         chinese = language == "zh" if language in ("en", "zh") else has_chinese(text)
         wanted, found = (_normalise(side, chinese) for side in (text, read))
-        words, others = (wanted, found) if chinese else (wanted.split(), found.split())
+        others = words_of(found, chinese)
         row: Row = {
-            self._of("matched"): float(matched(words, others)),
-            self._of("wanted"): float(len(words)),
+            **self._row(read, words_of(wanted, chinese), others, chinese),
             self._of("found"): float(len(others)),
             self._of("ned"): ned_similarity(wanted, found),
-            self._of("chinese"): float(chinese),
-            self._of("unread"): 0.0,
-            self._of("read"): storable(read),
         }
         if prompt.meta.get("length") in ("short", "long"):
             row[self._of("long")] = float(prompt.meta["length"] == "long")
         return row
 
-    def _ratio(self, rows: pd.DataFrame, below: str) -> float:
-        """Matched words over the words of column ``below``; NaN where there are none of these."""
-
-        def one(own: pd.DataFrame, chinese: bool) -> float:
-            whole = own[self._of(below)].sum()
-            return float(own[self._of("matched")].sum() / whole) if whole else math.nan
-
-        return by_language(rows, self._of("chinese"), one)
-
-    def _recall(self, rows: pd.DataFrame) -> float:
-        return self._ratio(rows, "wanted")
-
-    def _precision(self, rows: pd.DataFrame) -> float:
-        return self._ratio(rows, "found")
-
-    def _ned(self, rows: pd.DataFrame) -> float:
-        return float(rows[self._of("ned")].mean())
-
     def _recall_of(self, long: float) -> Callable[[pd.DataFrame], float]:
-        return lambda rows: self._recall(rows[rows[self._of("long")] == long])
+        return lambda rows: self._pooled("wanted")(rows[rows[self._of("long")] == long])
 
 
 def _normalise(text: str, chinese: bool) -> str:

@@ -27,7 +27,7 @@ from glance_bench.metrics.oneig_cells import official_cells
 from glance_bench.metrics.openclip import CLIP_MEAN, CLIP_STD, exact_inference, inference_device, unit_length
 from glance_bench.metrics.pixels import PIL_CENTRE_CROP
 from glance_bench.metrics.visiontower import VisionTower
-from glance_bench.weights import find_weights
+from glance_bench.weights import find_weights, needs
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt
@@ -166,6 +166,7 @@ def _read(file: Path) -> dict[str, npt.NDArray[np.float32]]:
 
 def oneig_style() -> OneigStyle:
     """``oneig_style``. Raises MissingData for the first of its four weights that is not there."""
+    needs("csd-vit-l", "oneig-style-encoder", "oneig-style-csd-references", "oneig-style-se-references")
     return OneigStyle(
         Csd(find_weights("csd-vit-l")),
         VisionTower("oneig-style-encoder", find_weights("oneig-style-encoder")),

@@ -25,19 +25,12 @@ lines themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from glance_bench.metrics.base import Column, Images, Row, Total
+from glance_bench.metrics.base import Column, Row, Total
 from glance_bench.metrics.readers import JudgeReader, RapidOcrReader, Reader
-from glance_bench.metrics.text_match import (
-    by_language,
-    has_chinese,
-    levenshtein,
-    matched,
-    official_text,
-    storable,
-)
+from glance_bench.metrics.text_match import by_language, has_chinese, levenshtein, official_text
+from glance_bench.metrics.text_rows import CHINESE, MATCHED, WANTED, TextRows, words_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,56 +50,35 @@ def product_score(edits: float, exact: float, accuracy: float, max_edits: float)
     return 1 - min(max_edits, edits) / max_edits * (1 - exact) * (1 - accuracy)
 
 
-class OneigText:
-    """``oneig_text[<reader>]`` and its parts, as totals. Prompts whose wanted text leaves nothing to judge get no row.
+class OneigText(TextRows):
+    """``oneig_text[<reader>]`` and its parts, as totals.
 
-    Rows: ``edits`` (characters), ``exact`` (0 or 1), ``matched`` and ``wanted`` (words, or Chinese characters),
-    ``chinese`` (0 or 1), and ``unread``, 1 where the reader gave no answer: such an image has no other column, and no
-    part in the totals.
+    Rows, see ``TextRows``: ``edits`` (characters), ``exact`` (0 or 1), ``matched`` and ``wanted`` (words, or Chinese
+    characters), ``chinese`` (0 or 1), ``unread``.
     """
 
-    kind: Literal["sample"] = "sample"
-
     def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self.name = f"oneig_text[{reader.name}]"
-        self.notes = (self._of("read"),)
-        self.columns = (
-            self._column("edits", "edits", "lower", "edit distance of an image's text, in characters", 1),
-            self._column("exact", "exact", "higher", "whether an image's text is just as wanted"),
-            self._column(
-                "matched", "words read", "higher", "wanted words (Chinese: characters) that are read", 1
-            ),
-            self._column("wanted", "words", "higher", "words (Chinese: characters) that are wanted", 1),
-            self._column("chinese", "Chinese", "higher", "whether Chinese is wanted"),
-            Column(
-                self._of("unread"),
-                "unread",
-                "lower",
-                f"share of images that {reader.name} gave no answer for",
-                flag=True,
+        super().__init__(
+            "oneig_text",
+            reader,
+            (
+                ("edits", "edits", "lower", "edit distance of an image's text, in characters", 1),
+                ("exact", "exact", "higher", "whether an image's text is just as wanted", 3),
+                MATCHED,
+                WANTED,
+                CHINESE,
             ),
         )
+        score = Column(self.name, "OneIG text", "higher", "1 - ED / M x (1 - CR) x (1 - WAC)")
+        distance = Column(self._of("ed"), "ED", "lower", "mean edit distance, in characters", 1)
+        exact = Column(self._of("cr"), "CR", "higher", "share of images with edit distance 0")
+        accuracy = Column(self._of("wac"), "WAC", "higher", "wanted words that are read, pooled")
         self.totals = (
-            Total(
-                Column(self.name, "OneIG text", "higher", "1 - ED / M x (1 - CR) x (1 - WAC)"), self._score
-            ),
-            Total(
-                Column(self._of("ed"), "ED", "lower", "mean edit distance, in characters", 1),
-                self._ed,
-                (0.0, math.inf),
-            ),
-            Total(Column(self._of("cr"), "CR", "higher", "share of images with edit distance 0"), self._cr),
-            Total(Column(self._of("wac"), "WAC", "higher", "wanted words that are read, pooled"), self._wac),
+            Total(score, self._score),
+            Total(distance, self._mean("edits"), (0.0, math.inf)),
+            Total(exact, self._mean("exact")),
+            Total(accuracy, self._pooled("wanted")),
         )
-
-    def _of(self, part: str) -> str:
-        return f"oneig_text_{part}[{self._reader.name}]"
-
-    def _column(
-        self, part: str, title: str, better: Literal["higher", "lower"], what: str, decimals: int = 3
-    ) -> Column:
-        return Column(self._of(part), title, better, what, decimals, headline=False)
 
     @property
     def recipe(self) -> str:
@@ -117,20 +89,10 @@ class OneigText:
             f"images; version {VERSION}"
         )
 
-    def score(self, images: Images, prompts: Sequence[Prompt]) -> list[Row]:
-        """See ``SampleMetric.score``."""
-        if len(images) != len(prompts):
-            raise ValueError(f"{len(images)} images for {len(prompts)} prompts")
-        rows: list[Row] = [{} for _ in prompts]
-        texts = [" ".join(prompt.wanted_text) for prompt in prompts]
-        asked = [i for i, text in enumerate(texts) if official_text(text)]
-        if asked:
-            tokens = [256 if len(texts[i].split()) > MANY_WORDS else 128 for i in asked]
-            for i, read in zip(asked, self._reader.read(images[asked], tokens), strict=True):
-                rows[i] = {self._of("unread"): 1.0} if read is None else self._compare(texts[i], read)
-        return rows
+    def _tokens(self, text: str) -> int:
+        return 256 if len(text.split()) > MANY_WORDS else 128
 
-    def _compare(self, text: str, read: str) -> Row:
+    def _compare(self, prompt: Prompt, text: str, read: str) -> Row:
         for phrase in NOT_TEXT:
             read = read.replace(phrase, "")
         wanted, found = official_text(text), official_text(read)
@@ -139,32 +101,14 @@ class OneigText:
         return {
             self._of("edits"): float(edits),
             self._of("exact"): float(edits == 0),
-            self._of("matched"): float(
-                matched(wanted, found) if chinese else matched(wanted.split(), found.split())
-            ),
-            self._of("wanted"): float(len(wanted) if chinese else len(wanted.split())),
-            self._of("chinese"): float(chinese),
-            self._of("unread"): 0.0,
-            self._of("read"): storable(read),
+            **self._row(read, words_of(wanted, chinese), words_of(found, chinese), chinese),
         }
 
     def _score(self, rows: pd.DataFrame) -> float:
         def one(own: pd.DataFrame, chinese: bool) -> float:
             edits, exact = own[self._of("edits")].mean(), own[self._of("exact")].mean()
-            accuracy = own[self._of("matched")].sum() / own[self._of("wanted")].sum()
+            accuracy = self._matched_of(own, "wanted")
             return product_score(edits, exact, accuracy, MAX_EDITS_CHINESE if chinese else MAX_EDITS)
-
-        return by_language(rows, self._of("chinese"), one)
-
-    def _ed(self, rows: pd.DataFrame) -> float:
-        return float(rows[self._of("edits")].mean())
-
-    def _cr(self, rows: pd.DataFrame) -> float:
-        return float(rows[self._of("exact")].mean())
-
-    def _wac(self, rows: pd.DataFrame) -> float:
-        def one(own: pd.DataFrame, chinese: bool) -> float:
-            return float(own[self._of("matched")].sum() / own[self._of("wanted")].sum())
 
         return by_language(rows, self._of("chinese"), one)
 

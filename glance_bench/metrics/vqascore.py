@@ -16,7 +16,7 @@ import numpy as np
 from glance_bench.errors import MissingData
 from glance_bench.metrics.base import Column, Images, Row
 from glance_bench.metrics.clip_flant5 import IMAGE, ClipFlanT5, Part
-from glance_bench.weights import WEIGHTS, find_weights
+from glance_bench.weights import WEIGHTS, find_weights, needs
 
 if TYPE_CHECKING:
     from glance_bench.prompts import Prompt
@@ -67,6 +67,7 @@ class VqaScore:
 
 def clip_flant5_xxl() -> VqaScore:
     """``vqascore[clip-flant5-xxl]``. Raises MissingData for the first part that is not on this machine."""
+    needs("flan-t5-xxl-tokenizer", "clip-vit-large-patch14-336", "clip-flant5-xxl")
     tokenizer = find_weights("flan-t5-xxl-tokenizer")
     tower, model = _part("clip-vit-large-patch14-336"), _part("clip-flant5-xxl")
     return VqaScore("clip-flant5-xxl", ClipFlanT5(model, tower, tokenizer))

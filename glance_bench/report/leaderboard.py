@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from glance_bench.report.flags import flagged
 from glance_bench.report.text import evaluations, interval, latencies, number, times, visible
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class _Leaderboard:
                 made.add_row(*(Text(cell, style=style) for cell in row))
             yield Text(heading, style="bold")
             yield made
+            if warnings := _warnings(self._results, board):
+                yield Text("\n".join(warnings), style="yellow")
             yield Text("")
         yield Text("\n".join(_legend(self._results)), style="dim")
 
@@ -61,7 +64,7 @@ def lines(results: Mapping[str, Any]) -> list[str]:
             cells = [row[0].ljust(widths[0])]
             cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
             made.append("  ".join(cells).rstrip())
-        made.append("")
+        made += [*_warnings(results, board), ""]
     return [*made, *_legend(results)]
 
 
@@ -132,6 +135,11 @@ def _n(board: Mapping[str, Any], name: str) -> str:
     """How many images a column's values are made of: one number, or the least and the most."""
     counts = sorted({row["cells"][name]["n"] for row in board["samplers"] if name in row["cells"]})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+
+
+def _warnings(results: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
+    """The board's flags that are not zero, a line each."""
+    return [visible(f"! {line}") for line in flagged(results, board)]
 
 
 def _legend(results: Mapping[str, Any]) -> list[str]:

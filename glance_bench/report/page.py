@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from glance_bench.report.flags import flagged
 from glance_bench.report.gallery import gallery
 from glance_bench.report.plot import mark, quality_plot, whisker
 from glance_bench.report.text import evaluations, interval, latencies, number, times, visible
@@ -52,7 +53,11 @@ def render(run: Run, results: Mapping[str, Any], out: Path) -> Path:
         suite=run.suite(),
         boards=[_board(results, board) for board in results["boards"]],
         summary=_summary(run, results),
-        warnings=_warnings(results),
+        warnings=[
+            f"{board['model']} on {board['prompt_set']}, {line}."
+            for board in results["boards"]
+            for line in flagged(results, board)
+        ],
         categories=sorted({p["category"] for listed in images["prompts"].values() for p in listed}),
         mark=mark,
     )
@@ -164,29 +169,3 @@ def _summary(run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
         "sizes": [f"{w} \u00d7 {h}" for w, h in sorted(sizes)],
         "testbed": [board["model"] for board in boards if board["testbed"]],
     }
-
-
-def _warnings(results: Mapping[str, Any]) -> list[str]:
-    """What a reader must know before the numbers: flags that are not zero, samplers with the same count
-    together.
-    """
-    flags = [c for c in results["columns"] if c["flag"] and c["name"] not in ("non_finite", "black")]
-    found = []
-    for board in results["boards"]:
-        for column in flags:
-            alike: dict[str, list[str]] = {}
-            for row in board["samplers"]:
-                cell = row["cells"].get(column["name"])
-                if cell and cell["value"]:
-                    alike.setdefault(_share(cell["value"], cell["n"]), []).append(row["sampler"])
-            for counts, names in alike.items():
-                who = "every sampler" if len(names) == len(board["samplers"]) else ", ".join(names)
-                what = column["description"].removeprefix("share of ")
-                found.append(f"{board['model']}, {who}: {counts} {what}.")
-    return found
-
-
-def _share(value: float, n: int) -> str:
-    """``3 of 48`` of flags that are 0 or 1, a percentage of those that are shares themselves."""
-    count = value * n
-    return f"{round(count)} of {n}" if abs(count - round(count)) < 1e-6 else f"{100 * value:.1f} % of"
