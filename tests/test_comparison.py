@@ -303,6 +303,15 @@ def test_the_interval_of_paired_proportions_covers() -> None:
     assert 0.93 <= np.mean(hits) <= 0.98
 
 
+def test_failures_that_go_together_narrow_the_interval() -> None:
+    def width(both: int, only_a: int, only_b: int, neither: int) -> float:
+        low, high = newcombe(both, only_a, only_b, neither)
+        return high - low
+
+    # the same shares of failures on each side, and less and less agreement
+    assert width(11, 1, 3, 15) < width(10, 2, 4, 14) < width(5, 7, 9, 9)
+
+
 def test_slices_are_the_prompts_they_say() -> None:
     facets = {
         "category": ["sign", "sign", "scene", "scene", "scene", "scene", "scene", "scene", "sign"],

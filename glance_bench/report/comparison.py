@@ -178,4 +178,8 @@ def _legend(document: Mapping[str, Any]) -> Section:
     said.append(f"p adj.: {corrected}; latency is judged by its interval alone.")
     said.append("80 % power is that of one test at 5 %, before any adjustment.")
     said.append("W/T/L: prompts at which B is better, equal, worse. Prompts are what is resampled.")
+    sides = {name: document[name] for name in ("a", "b")}
+    for name, run in sides.items() if sides["a"] != sides["b"] else [("a", sides["a"])]:
+        which = f"{name.upper()}: " if sides["a"] != sides["b"] else ""
+        said.append(f"{which}{run['run']} in {run['path']}, results digest {run['digest'][:12]}")
     return Section("How to read this", notes=said)

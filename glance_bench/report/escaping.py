@@ -17,6 +17,7 @@ LATEX = {
     "|": r"\textbar{}",
     "[": "{[}",  # after a row's end it would begin an optional argument, and a star would be read as one
     "*": "{*}",
+    "-": "{-}",  # two of them stay two
     "\u2013": "--",
     "\u00d7": r"$\times$",
     **{c: f"\\{c}" for c in "{}$&#_%"},
@@ -26,13 +27,21 @@ HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 def markdown(text: str) -> str:
     """``text`` on one line of GitHub's Markdown, in a table cell too: nothing in it is markup."""
-    escaped = re.sub(r"[\\`*_\[\]{}()#+!|~$@-]", r"\\\g<0>", visible(text))
+    escaped = re.sub(r"[\\`*_\[\]#|~$@]|^[-+=]", r"\\\g<0>", visible(text))
     return "".join(HTML.get(c, c) for c in escaped)
 
 
 def latex(text: str) -> str:
-    """``text`` as LaTeX text. Scripts other than the Latin ones need XeLaTeX or LuaLaTeX."""
-    return "".join(LATEX.get(c, c) for c in visible(text))
+    """``text`` as LaTeX text. Characters that pdfLaTeX has no glyph for become their code point, ``U+4E2D``."""
+    return "".join(map(_latex_character, visible(text)))
+
+
+def _latex_character(character: str) -> str:
+    if character in LATEX:
+        return LATEX[character]
+    if " " <= character <= "~" or "\u00c0" <= character <= "\u00ff":
+        return character
+    return f"U+{ord(character):04X}"
 
 
 def csv_text(text: str) -> str:

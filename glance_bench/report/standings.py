@@ -79,8 +79,11 @@ def csv_table(document: Mapping[str, Any]) -> str:
 
 
 def latex_tables(document: Mapping[str, Any]) -> str:
-    """A ``table`` environment a board, for a document with ``\\usepackage{booktabs}``."""
-    made = ["% needs \\usepackage{booktabs}", *(f"% {latex(line)}" for line in LEGEND)]
+    """A ``table`` environment a board, for a document with ``booktabs`` and the font encoding T1."""
+    made = [
+        "% needs \\usepackage[T1]{fontenc} and \\usepackage{booktabs}",
+        *(f"% {latex(line)}" for line in LEGEND),
+    ]
     for board in document["boards"]:
         rows = _rows(board)
         columns = "l" + "r" * (len(rows[0]) - 1)
