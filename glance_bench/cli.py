@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from .commands.data import convert, prefetch
 from .commands.exchange import export, import_images, import_scores
+from .commands.keeping import baseline_list, baseline_save, baseline_show, bundle, import_
 from .commands.looking import analyze, list_, schema, trajectory, verify
 from .commands.running import plan, run
 from .commands.shared import INCOMPLETE
@@ -31,13 +32,19 @@ app = typer.Typer(
 )
 for command in (
     *(run, plan, prefetch, convert, trajectory, list_, schema, verify, analyze),
-    *(export, import_scores, import_images),
+    *(export, import_scores, import_images, bundle, import_),
 ):
     app.command(command.__name__.strip("_").replace("_", "-"))(command)
 
 training = typer.Typer(help="Train the adapters of a sampler.", no_args_is_help=True)
 training.command("glance")(train_glance)
 app.add_typer(training, name="train")
+
+baseline = typer.Typer(help="Keep runs to hold later ones against.", no_args_is_help=True)
+baseline.command("save")(baseline_save)
+baseline.command("list")(baseline_list)
+baseline.command("show")(baseline_show)
+app.add_typer(baseline, name="baseline")
 
 
 def main() -> None:

@@ -97,7 +97,7 @@ def _document(path: Path, name: str) -> dict[str, Any]:
         return dict(json.loads((path / name).read_bytes()))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise GlanceBenchError(f"{path} is not a finished run: it has no {name}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise Damaged(path / name, f"is not a JSON document ({error})") from error
 
 

@@ -13,7 +13,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,14 @@ from .errors import GlanceBenchError
 
 __all__ = [
     "Damaged",
+    "clear_leftovers",
     "digest_of",
     "find_sealed",
     "json_bytes",
     "parquet_bytes",
+    "put_folder",
     "read_sealed",
+    "room_beside",
     "seal",
     "sha256_bytes",
     "sha256_file",
@@ -105,6 +110,58 @@ def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         (temporary / name).write_bytes(data)
     temporary.rename(place)
+
+
+@contextmanager
+def room_beside(place: Path) -> Iterator[Path]:
+    """A new folder beside ``place``, to be renamed there when it is whole; it is gone afterwards in any case.
+
+    What killed processes left for the same place is cleared first.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(place)
+    room = place.with_name(f".tmp-{os.getpid()}-{slug(place.name)}")
+    room.mkdir()
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room, ignore_errors=True)  # only there when something was raised
+
+
+def put_folder(room: Path, place: Path) -> None:
+    """Rename ``room`` to ``place``, where an older folder may lie. Between its two renames nothing lies there."""
+    if not place.exists():
+        room.rename(place)
+        return
+    old = place.with_name(f".tmp-{os.getpid()}-old-{slug(place.name)}")
+    place.rename(old)
+    room.rename(place)
+    shutil.rmtree(old)
+
+
+def clear_leftovers(place: Path) -> None:
+    """Remove what killed processes that wrote to ``place`` left beside it; those still at work are left alone.
+
+    A folder that was being replaced comes back when the kill fell between the two renames of ``put_folder``.
+    """
+    for path in list(place.parent.glob(".tmp-*")):
+        match = re.fullmatch(r"\.tmp-(\d+)-(old-)?(.+)", path.name)
+        if not match or match[3] != slug(place.name) or _alive(int(match[1])):
+            continue
+        if match[2] and not place.exists():
+            path.rename(place)
+        else:
+            shutil.rmtree(path)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -81,9 +81,19 @@ class Run:
         try:
             return dict(json.loads(path.read_bytes()))
         except FileNotFoundError as error:
+            self._refuse_kept()
             raise GlanceBenchError(f"{self.folder} is not a run folder: it has no {name}") from error
         except ValueError as error:
             raise Damaged(path, f"is not JSON ({error})") from error
+
+    def _refuse_kept(self) -> None:
+        """Raises GlanceBenchError for a folder that holds what was kept of a run: a baseline, an unpacked bundle."""
+        for kind in ("baseline", "bundle"):
+            if (self.folder / f"{kind}.json").is_file():
+                raise GlanceBenchError(
+                    f"{self.folder} is a {kind}, not a run: compare, gate, leaderboard and tables read it, `verify` "
+                    "checks it, but nothing can be made in it"
+                )
 
     def suite(self) -> dict[str, Any]:
         """The resolved suite: profile chosen, overrides applied."""
@@ -293,6 +303,7 @@ class Run:
 
         Raises GlanceBenchError naming the process that holds it.
         """
+        self._refuse_kept()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,7 +30,16 @@ from glance_bench.exchange.board import Board, images_of, pick, prompts_of
 from glance_bench.exchange.commands import Shape, command_lines, next_steps
 from glance_bench.exchange.folders import files_below
 from glance_bench.exchange.layouts import Layout, folder_label, is_chinese, lay_out
-from glance_bench.sealed import Damaged, digest_of, json_bytes, sha256_bytes, slug, write_atomic
+from glance_bench.sealed import (
+    Damaged,
+    clear_leftovers,
+    digest_of,
+    json_bytes,
+    put_folder,
+    sha256_bytes,
+    slug,
+    write_atomic,
+)
 from glance_bench.terminal import printable
 
 if TYPE_CHECKING:
@@ -113,7 +121,7 @@ def export(
     room = out.parent / f".tmp-{os.getpid()}-{slug(out.name)}"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(out)
+        clear_leftovers(out)
         document = _write(run, board, layout, room)
         _put_in_place(room, out, force)
     except OSError as error:
@@ -213,24 +221,6 @@ def _check_place(out: Path, force: bool) -> None:
         )
 
 
-def _clear_leftovers(out: Path) -> None:
-    """Remove what killed exports to ``out`` left beside it; those still at work are left alone."""
-    for path in out.parent.glob(".tmp-*"):
-        match = re.fullmatch(r"\.tmp-(\d+)-(.+)", path.name)
-        if match and match[2] in (slug(out.name), f"old-{slug(out.name)}") and not _alive(int(match[1])):
-            shutil.rmtree(path)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return process != os.getpid()
-
-
 def _put_in_place(room: Path, out: Path, force: bool) -> None:
     """Rename ``room`` to ``out``. Between the two renames of a replacement nothing lies there."""
     _check_place(out, force)  # once more: writing took a while
@@ -243,10 +233,7 @@ def _put_in_place(room: Path, out: Path, force: bool) -> None:
                 number += 1
             out.rename(aside)
         else:
-            old = out.parent / f".tmp-{os.getpid()}-old-{slug(out.name)}"
-            out.rename(old)
-            room.rename(out)
-            shutil.rmtree(old)
+            put_folder(room, out)
             return
     room.rename(out)
 
