@@ -32,6 +32,7 @@ def evidence(
     facets: Mapping[str, Sequence[Any]] | None = None,
     seed: int = 100,
     corpus: Mapping[str, Mapping[str, tuple[float, Sequence[float]]]] | None = None,
+    corpus_n: int = 3000,
     recipes: Mapping[str, str] | None = None,
     made_of: Mapping[str, Any] | None = MADE_OF,
     nfe: Mapping[str, float | None] | None = None,
@@ -39,9 +40,9 @@ def evidence(
     hardware: str = HARDWARE,
     session: str = "s1",
 ) -> Evidence:
-    """``values`` is {sampler: {column: float[prompts] or float[prompts, images]}}; ``corpus`` {sampler: {column:
-    (value, replicates)}}; ``seconds`` one total a block; ``facets`` columns of samples by prompt. The first sampler is
-    the reference.
+    """``values`` is {sampler: {column: float[prompts] or float[prompts, images]}}, ``corpus`` {sampler: {column:
+    (value, replicates)}}, said to be of ``corpus_n`` images; ``seconds`` one total a block; ``facets`` columns of
+    samples by prompt. The first sampler is the reference.
     """
     grids = {s: {c: np.atleast_2d(np.asarray(v, float).T).T for c, v in own.items()} for s, own in values.items()}
     first = next(iter(next(iter(grids.values())).values()))
@@ -78,7 +79,7 @@ def evidence(
             {
                 **{"sampler": s, "title": s.title(), "images": count * images, "units": [], "made_of": made_of},
                 "nfe": {"nominal": 10, "counted": (nfe or {}).get(s, 10.0)},
-                "cells": _cells(own, known, recipes or {}, (corpus or {}).get(s, {}), count),
+                "cells": _cells(own, known, recipes or {}, (corpus or {}).get(s, {}), count, corpus_n),
             }
             for s, own in grids.items()
         ],
@@ -106,6 +107,7 @@ def _cells(
     recipes: Mapping[str, str],
     corpus: Mapping[str, tuple[float, Sequence[float]]],
     count: int,
+    corpus_n: int,
 ) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for one in known:
@@ -113,7 +115,7 @@ def _cells(
         shared = {"recipe": recipes.get(name, "r0"), "prompts": count}
         if name in corpus:
             value, replicates = corpus[name]
-            cells[name] = {"value": value, "replicates": list(replicates), "n": count, "interval": "jackknife"}
+            cells[name] = {"value": value, "replicates": list(replicates), "n": corpus_n, "interval": "jackknife"}
         elif name in own and np.isfinite(own[name]).any():
             finite = own[name][np.isfinite(own[name])]
             cells[name] = {"value": float(finite.mean()), "n": len(finite), "interval": "bootstrap"}

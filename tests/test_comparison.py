@@ -259,19 +259,35 @@ def test_corpus_metrics_by_the_difference_of_replicates() -> None:
 def test_corpus_metrics_of_other_prompts_or_without_replicates_are_refused() -> None:
     known = [column("x"), column("fd", "corpus", "lower")]
 
-    def run(name: str, count: int, replicates: list[float]) -> Evidence:
+    def run(name: str, count: int, replicates: list[float], n: int = 8) -> Evidence:
         corpus = {"a": {"fd": (1.0, replicates)}}
-        return evidence({"a": {"x": np.arange(float(count))}}, columns=known, corpus=corpus, name=name)
+        return evidence(
+            {"a": {"x": np.arange(float(count))}}, columns=known, corpus=corpus, corpus_n=n, name=name
+        )
 
     full = run("one", 8, [1.0, 2.0, 3.0])
     for other, why in (
-        (run("two", 7, [1.0, 2.0, 3.0]), "made of all images of a side (8 and 7)"),
+        (run("two", 7, [1.0, 2.0, 3.0], 7), "made of all images of a side (8 and 7)"),
         (run("two", 8, [1.0]), "no jackknife replicates"),
         (run("two", 8, [1.0, 2.0]), "no jackknife replicates"),
     ):
         (one,) = compare(two_runs(full, other))["comparisons"]
         (said,) = (entry["why"] for entry in one["not_compared"] if entry["column"] == "fd")
         assert why in said
+
+
+def test_distances_between_small_sets_are_shown_and_not_judged() -> None:
+    known = [column("x"), column("fd", "corpus", "lower")]
+    replicates = np.arange(8.0)
+
+    def found(n: int) -> dict[str, Any]:
+        corpus = {"a": {"fd": (1.0, replicates)}, "b": {"fd": (9.0, replicates + 8.001 + replicates / 999)}}
+        values = {name: {"x": np.arange(8.0)} for name in corpus}
+        return row(between(evidence(values, columns=known, corpus=corpus, corpus_n=n)), "fd")
+
+    assert (found(2048)["verdict"], found(2048)["test"]) == ("worse", "jackknife t")
+    assert (found(2047)["verdict"], found(2047)["p"], found(2047)["delta"]) == ("informational", None, 8.0)
+    assert found(2047)["low"] == found(2048)["low"] > 7
 
 
 def test_failures_by_mcnemar_over_prompts() -> None:

@@ -195,15 +195,15 @@ def test_sorting_and_columns() -> None:
         leaderboard([made], columns=["y"], sort="x")
 
 
-def test_one_prompt_and_all_ties_and_nan_give_one_group() -> None:
-    for values in (
-        {"a": np.zeros(1), "b": np.ones(1)},
-        {"a": BASE, "b": BASE},
-        {"a": np.where(np.arange(30) < 15, BASE, math.nan), "b": np.where(np.arange(30) < 15, math.nan, BASE)},
-    ):
+def test_one_prompt_and_all_ties_give_one_group_and_nothing_in_common_none() -> None:
+    half = np.arange(30) < 15
+    for values in ({"a": np.zeros(1), "b": np.ones(1)}, {"a": BASE, "b": BASE}):
         board = only(leaderboard([evidence({name: {"x": x} for name, x in values.items()})]))
         assert [row["cells"]["x"]["group"] for row in board["rows"]] == [1, 1]
-    assert any(note.endswith("which count as not told apart: 1") for note in board["notes"])
+    apart = {"a": {"x": np.where(half, BASE, math.nan)}, "b": {"x": np.where(half, math.nan, BASE)}}
+    board = only(leaderboard([evidence(apart)]))
+    assert [row["cells"]["x"]["group"] for row in board["rows"]] == [None, None]
+    assert any("1 (no common image has a value on both sides)" in note for note in board["notes"])
 
 
 def test_failures_are_shown_where_there_are_any() -> None:

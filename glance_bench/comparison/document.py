@@ -185,6 +185,7 @@ def _judged(name: str, effects: Sequence[Effect], margins: Margins) -> dict[str,
             p_adjusted=effect.p_adjusted,
             better=effect.column["better"],
             margin=margin,
+            judged=effect.judged,
         )
     return {"name": name, "tests": len(adjusted), "correction": "Holm"}
 

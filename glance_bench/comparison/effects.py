@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import stats
 from .pairing import Paired, Pairing
-from .verdicts import FEWEST, LEVEL
+from .verdicts import FEWEST, FEWEST_IMAGES, LEVEL
 
 __all__ = [
     "Effect",
@@ -69,6 +69,11 @@ class Effect:
     def delta(self) -> float:
         return self.b - self.a
 
+    @property
+    def judged(self) -> bool:
+        """False for a distance between sets of too few images: its interval is shown and not tested."""
+        return self.test != "none"
+
 
 def effect_of(pairing: Pairing, column: str, among: frozenset[str] | None = None) -> Effect:
     """The effect on one column, tested as its kind asks for. Raises Refused where the sides cannot be compared."""
@@ -84,7 +89,10 @@ def effect_of(pairing: Pairing, column: str, among: frozenset[str] | None = None
 def p_value(pairing: Pairing, column: str) -> float | None:
     """The p-value of ``effect_of`` over all common prompts, without its interval. Raises Refused as it does."""
     if f"{column}_a" not in pairing.images or f"{column}_b" not in pairing.images:
-        return effect_of(pairing, column).p
+        effect = effect_of(pairing, column)
+        if not effect.judged:
+            raise Refused(f"a distance between sets from fewer than {FEWEST_IMAGES:,} images is not judged")
+        return effect.p
     known = _comparable(pairing, column)
     paired = _values(pairing, column)
     return failure_effect(known, paired).p if known["flag"] else _mean_p(paired)
@@ -188,6 +196,8 @@ def corpus_effect(pairing: Pairing, column: Mapping[str, Any]) -> Effect:
     delta, replicates = float(b["value"]) - float(a["value"]), second - first
     ends = stats.jackknife_interval(delta, replicates, level=LEVEL)
     same = delta == 0 and bool((np.abs(replicates) <= TIE).all())
+    judged = column["kind"] != "corpus" or min(a["n"], b["n"]) >= FEWEST_IMAGES
+    tested = judged and not same and a["prompts"] >= FEWEST
     found = Effect(
         column=column,
         a=float(a["value"]),
@@ -196,8 +206,8 @@ def corpus_effect(pairing: Pairing, column: Mapping[str, Any]) -> Effect:
         high=ends.high,
         n=int(a["prompts"]),
         interval="jackknife",
-        test="jackknife t",
-        p=None if same or a["prompts"] < FEWEST else stats.jackknife_p(delta, replicates),
+        test="jackknife t" if judged else "none",
+        p=stats.jackknife_p(delta, replicates) if tested else None,
         notes=list(dict.fromkeys(note for cell in (a, b) if (note := cell.get("note")))),
     )
     if found.p is not None:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 
-__all__ = ["FEWEST", "LEVEL", "MEANING", "Margins", "parse_margins", "word"]
+__all__ = ["FEWEST", "FEWEST_IMAGES", "LEVEL", "MEANING", "Margins", "parse_margins", "word"]
 
 LEVEL = 0.95
 FEWEST = 6  # of fewer pairs, even if all agree, a sign-flip or sign test does not reach 5 %: 2 / 2^5 = 0.06
+FEWEST_IMAGES = 2048  # below, the jackknife interval of a distance between sets is too narrow to judge by
 
 BETTER, WORSE = "better", "worse"
 OPEN, SAME, FEW, WITHIN = "not told apart", "same", "too few", "equivalent within margin"
+INFORMATIONAL = "informational"
 
 MEANING: Mapping[str, str] = {
     BETTER: "B is better than A: the adjusted p-value is below 0.05",
@@ -22,6 +24,7 @@ MEANING: Mapping[str, str] = {
     OPEN: "the data do not decide; what would have been seen with 80 % power is said beside it",
     SAME: "every pair has the same value",
     FEW: f"fewer than {FEWEST} prompts (blocks for latency): no test at 5 % could tell A and B apart, none is made",
+    INFORMATIONAL: f"a distance between sets from fewer than {FEWEST_IMAGES:,} images is shown and not judged",
     WITHIN: "the whole 95 % interval lies inside the margin that was given, whichever the direction",
 }
 
@@ -72,13 +75,17 @@ def word(
     p_adjusted: float | None,
     better: str,
     margin: float | None,
+    judged: bool = True,
 ) -> str:
     """The verdict on B - A = ``delta`` over ``n`` prompts, with its 95 % interval.
 
     ``p_adjusted`` is None where every pair is the same. An interval inside the margin goes before a direction.
+    What is not ``judged`` is informational.
     """
     if n < FEWEST:
         return FEW
+    if not judged:
+        return INFORMATIONAL
     if p_adjusted is None:
         return SAME
     if margin is not None and -margin < low and high < margin:

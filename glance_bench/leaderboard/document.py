@@ -265,7 +265,8 @@ def _notes(board: Board, shown: Sequence[Column], groups: Mapping[str, Groups]) 
     for column in shown:
         if untested := groups[column.key].untested:
             said.append(
-                f"{column.title}: pairs of rows without a paired test, which count as not told apart: {untested}"
+                f"{column.title}: pairs of rows without a paired test, which count as not told apart: "
+                f"{len(untested)} ({'; '.join(sorted(set(untested))[:2])})"
             )
         numbers = {
             own.cells[column.name]["n"] for e in board.entries if (own := e.side_with(column)) is not None

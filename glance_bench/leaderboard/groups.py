@@ -34,14 +34,13 @@ class Pairings:
 class Groups:
     """The tests between all pairs of rows in one column, corrected by Holm over these pairs.
 
-    ``ranks`` gives each row (by place) the rank of its group; ``untested`` counts pairs that no test could be made
-    for: they are not told apart.
+    ``ranks`` gives each row (by place) the rank of its group, empty where there are pairs and none could be tested;
+    ``untested`` says for each pair without a test why: it counts as not told apart.
     """
 
-    def __init__(
-        self, ranks: dict[int, int], told_apart: set[tuple[int, int]], pairs: int, untested: int
-    ) -> None:
-        self.ranks, self.pairs, self.untested = ranks, pairs, untested
+    def __init__(self, told_apart: set[tuple[int, int]], untested: list[str]) -> None:
+        self.ranks: dict[int, int] = {}
+        self.untested = untested
         self._told_apart = told_apart
 
     def separated(self, first: int, second: int) -> bool:
@@ -57,16 +56,18 @@ def groups_of(board: Board, column: Column, pairings: Pairings) -> Groups:
         if math.isfinite(value := entry.value(column))
     }
     p: dict[tuple[int, int], float] = {}
-    untested = 0
+    untested = []
     for first, second in combinations(values, 2):
         try:
             found = p_value(pairings.of(first, second, column), column.name)
-        except Refused:
-            untested += 1
+        except Refused as why:
+            untested.append(str(why))
             continue
         p[first, second] = 1.0 if found is None else found
     apart = {both for both, adjusted in stats.holm(p).items() if adjusted < 1 - LEVEL}
-    made = Groups({}, apart, len(p), untested)
+    made = Groups(apart, untested)
+    if not p and untested:
+        return made
     width = len(str(len(board.entries)))
     names = {f"{place:0{width}}": value for place, value in values.items()}
     ranks = stats.tied_groups(names, lambda a, b: made.separated(int(a), int(b)), column.known["better"])

@@ -82,7 +82,7 @@ def latex_tables(document: Mapping[str, Any]) -> str:
     """A ``table`` environment a board, for a document with ``booktabs`` and the font encoding T1."""
     made = [
         "% needs \\usepackage[T1]{fontenc} and \\usepackage{booktabs}",
-        *(f"% {latex(line)}" for line in LEGEND),
+        *(f"% {line}" for line in LEGEND),
     ]
     for board in document["boards"]:
         rows = _rows(board)
