@@ -138,10 +138,10 @@ def test_holm_over_all_that_is_shown_together() -> None:
 
 
 def test_alike_samplers_are_rarely_called_different() -> None:
-    """200 comparisons in which only the noise differs, five metrics each: at most 5 % may have a verdict."""
+    """120 comparisons in which only the noise differs, five metrics each: at most 5 % may have a verdict."""
     rng = np.random.default_rng(4)
     alarms = 0
-    for _ in range(200):
+    for _ in range(120):
         truth = rng.uniform(0.2, 0.8, (5, 40))
         a, b = (
             {f"m{i}": truth[i] + rng.normal(0, 0.1, 40) * (rng.random(40) < 0.4) for i in range(5)}
@@ -149,7 +149,7 @@ def test_alike_samplers_are_rarely_called_different() -> None:
         )
         words = {effect["verdict"] for effect in between(evidence({"a": a, "b": b}), most_moved=0)["metrics"]}
         alarms += bool(words - {"not told apart"})
-    assert alarms <= reference.binom.ppf(0.99, 200, 0.05)
+    assert alarms <= reference.binom.ppf(0.99, 120, 0.05)
 
 
 def test_the_words() -> None:
