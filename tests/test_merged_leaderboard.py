@@ -158,6 +158,23 @@ def test_frontiers_of_a_board() -> None:
     assert (timed["value"], timed["n"], timed["speedup"]["value"]) == (0.7, 3, pytest.approx(0.5 / 0.7))
 
 
+def test_seconds_of_two_sessions_are_told() -> None:
+    one = evidence({"a": {"x": BASE}}, name="one", seconds={"a": [1.0]})
+    two = evidence({"b": {"x": BASE}}, name="two", seconds={"b": [1.0]}, session="s2")
+    assert any("different sessions" in note for note in only(leaderboard([one, two]))["notes"])
+    assert not any("sessions" in note for note in only(leaderboard([one]))["notes"])
+
+
+def test_images_made_elsewhere_have_neither_cost_nor_place_on_a_frontier() -> None:
+    one = evidence({"t": {"x": BASE}}, name="one")
+    made = evidence({"b": {"x": BASE + 0.1}}, name="two", seed=-1, made_of=None, nfe={"b": None})
+    board = only(leaderboard([one, made]))
+    row = named(board)["b"]
+    assert (row["nfe"], row["pareto"], row["cells"]["x"]["group"]) == (None, {}, 1)
+    assert "made elsewhere, what of is not known: b" in board["notes"]
+    assert not any("different noise" in note for note in board["notes"])
+
+
 def test_the_quality_of_the_frontier_can_be_chosen() -> None:
     values = {"a": {"x": BASE, "y": BASE + 0.3}, "b": {"x": BASE + 0.3, "y": BASE}}
     made = evidence(values, nfe={"a": 5, "b": 10})

@@ -124,7 +124,7 @@ def _board(
         "columns": [_told(column) for column in shown],
         "latency": [{"key": _latency_key(one), "hardware": one[0], "batch_size": one[1]} for one in timed],
         "rows": _sorted(rows, shown, by, _latency_key(place) if place else None, sort),
-        "notes": _notes(board, shown, groups),
+        "notes": [*_notes(board, shown, groups), *_of_sessions(timed)],
     }
 
 
@@ -227,6 +227,15 @@ def _timed(measured: Measured) -> dict[str, Any]:
         if speedup is None
         else {"value": speedup.ratio, "low": speedup.low, "high": speedup.high, "n": speedup.n},
     }
+
+
+def _of_sessions(timed: Mapping[Place, Mapping[int, Measured]]) -> list[str]:
+    """Where seconds of one column were not all measured in turn."""
+    return [
+        f"s/image on {_latency_key(place)}: rows were timed in different sessions; speed-ups are what compares"
+        for place, measured in timed.items()
+        if len({own.sessions for own in measured.values()}) > 1
+    ]
 
 
 def _notes(board: Board, shown: Sequence[Column], groups: Mapping[str, Groups]) -> list[str]:

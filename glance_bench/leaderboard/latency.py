@@ -23,7 +23,7 @@ class Measured:
     """Median seconds for one image over ``n`` measurements, and the speed-up against the board's reference.
 
     Intervals are percentile bootstraps at 95 %, NaN for fewer than FEWEST measurements; ``speedup`` is None where the
-    reference was not timed in the same blocks.
+    reference was not timed in the same blocks. Only rows of one session were timed in turn.
     """
 
     value: float
@@ -31,6 +31,7 @@ class Measured:
     high: float
     n: int
     speedup: stats.LogRatio | None
+    sessions: frozenset[str]
 
 
 def latencies_of(board: Board) -> dict[Place, dict[int, Measured]]:
@@ -61,7 +62,10 @@ def _measured(entry: Entry) -> dict[Place, Measured]:
         # Two runs of one folder's timing hold the same blocks; blocks of different sessions never share a key.
         values = together[~together.index.duplicated()].to_numpy(float)
         low, high = _ends(values)
-        made[hardware] = Measured(float(np.median(values)), low, high, len(values), ratios.get(hardware))
+        sessions = frozenset(map(str, together.index.get_level_values("session")))
+        made[hardware] = Measured(
+            float(np.median(values)), low, high, len(values), ratios.get(hardware), sessions
+        )
     return made
 
 
