@@ -1,7 +1,7 @@
 """The command line: which commands there are. Results on stdout, progress and errors on stderr.
 
 Everything heavy is imported inside the commands. Exit codes: 0 done, 2 the request is wrong, 3 something is missing,
-damaged or busy, 130 interrupted.
+damaged or busy, 130 interrupted; a gate also 1 regression, 4 inconclusive or not comparable, 5 nothing measured.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from .commands.data import convert, prefetch
 from .commands.exchange import export, import_images, import_scores
+from .commands.gating import gate
 from .commands.keeping import baseline_list, baseline_save, baseline_show, bundle, import_
 from .commands.looking import analyze, list_, schema, trajectory, verify
 from .commands.running import plan, run
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(run, plan, prefetch, convert, trajectory, list_, schema, verify, analyze),
+    *(run, plan, gate, prefetch, convert, trajectory, list_, schema, verify, analyze),
     *(export, import_scores, import_images, bundle, import_),
 ):
     app.command(command.__name__.strip("_").replace("_", "-"))(command)

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from .errors import UsageError, near_misses
+from .gate.settings import GateSettings
 from .resources import data_dir
 from .samplers.cards import load_card
 from .suite_names import complaints
@@ -258,6 +259,7 @@ class Suite(_Strict):
     batch_size: Count = 8
     slice_size: Count = Field(16, description="prompts in a unit of work")
     timing: Timing = Timing()
+    gate: GateSettings = Field(GateSettings(), description="how much worse than a baseline a run may be")
     device: Literal["cpu", "cuda"] = "cpu"
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     profiles: dict[Name, Profile] = Field({}, description="by name, in the order in which auto tries them")
