@@ -139,7 +139,16 @@ def test_evidence_without_images_is_compared_all_the_same(runs: Path, tmp_path: 
         for place in (runs / "one", tmp_path / "bare")
     )
     assert bare["metrics"] == ours["metrics"] and bare["slices"] == ours["slices"]
-    assert bare["moved"][0]["worse"][0]["images_a"] == []
+    first = bare["moved"][0]["worse"][0]
+    assert first["images_a"] == []
+    frame = read_evidence(runs / "one").samples
+    own = frame[(frame["sampler"] == "uniform-8") & (frame["prompt_id"] == first["prompt"])]
+    image = tmp_path / "bare" / "images" / f"{own['image_sha256'].item()}.png"  # as a bundle brings it
+    image.parent.mkdir()
+    image.touch()
+    done = call("compare", "uniform-8", "uniform-4", "--run", tmp_path / "bare", "--json")
+    first = json.loads(done.stdout)["comparisons"][0]["moved"][0]["worse"][0]
+    assert (first["images_a"], first["images_b"]) == ([str(image)], [])
 
 
 @pytest.mark.parametrize(

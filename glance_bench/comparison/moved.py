@@ -51,12 +51,14 @@ def _text(pairing: Pairing, prompt: str) -> str:
 
 
 def _images(pairing: Pairing, side: Side, prompt: str, suffix: str) -> list[str]:
-    """The paths of the paired images of a prompt; empty where the run's images are not there."""
+    """The paths of the paired images of a prompt, as far as they are there: in a run, or unpacked from a bundle."""
     frame = pairing.images
     shas: Sequence[str] = frame.loc[frame["prompt_id"] == prompt, f"image_sha256_{suffix}"].tolist()
     places = _places(side.evidence.path)
     key = side.model, side.sampler, side.prompt_set
-    return [path for sha in shas if (path := places.get((*key, sha))) and Path(path).is_file()]
+    bundled = side.evidence.path / "images"
+    found = (places.get((*key, sha)) or str(bundled / f"{sha}.png") for sha in shas if sha.isalnum())
+    return [path for path in found if Path(path).is_file()]
 
 
 @lru_cache(maxsize=4)
