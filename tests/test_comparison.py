@@ -276,6 +276,26 @@ def test_corpus_metrics_of_other_prompts_or_without_replicates_are_refused() -> 
         assert why in said
 
 
+def test_totals_need_a_value_at_the_same_prompts() -> None:
+    """A total is judged at any size; the columns of its metric say which prompts it is made of."""
+    known = [column("word", metric="ocr"), column("recall", metric="ocr")]
+    corpus = {
+        "a": {"recall": (0.5, np.arange(8.0) / 100)},
+        "b": {"recall": (0.6, np.arange(8.0) / 100 + 0.1)},
+    }
+    words = {"a": np.r_[np.ones(7), np.nan], "b": np.r_[np.zeros(7), np.nan]}
+
+    def compared(b: np.ndarray) -> dict[str, Any]:
+        values = {"a": {"word": words["a"]}, "b": {"word": b}}
+        return between(evidence(values, columns=known, corpus=corpus, corpus_n=8))
+
+    found = row(compared(words["b"]), "recall")
+    assert (found["verdict"], found["test"]) == ("better", "jackknife t")
+    assert found["delta"] == pytest.approx(0.1)
+    refused = compared(words["b"][::-1])["not_compared"]
+    assert {"column": "recall", "why": "is made of other prompts on each side"} in refused
+
+
 def test_distances_between_small_sets_are_shown_and_not_judged() -> None:
     known = [column("x"), column("fd", "corpus", "lower")]
     replicates = np.arange(8.0)
