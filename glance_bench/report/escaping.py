@@ -1,0 +1,53 @@
+"""Untrusted text as it may stand in Markdown, LaTeX and CSV. Control characters are spelt out in each."""
+
+from __future__ import annotations
+
+import re
+
+from glance_bench.report.text import visible
+
+__all__ = ["csv_text", "latex", "markdown"]
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after a row's end it would begin an optional argument, and a star would be read as one
+    "*": "{*}",
+    "-": "{-}",  # two of them stay two
+    "\u2013": "--",
+    "\u00d7": r"$\times$",
+    **{c: f"\\{c}" for c in "{}$&#_%"},
+}
+HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
+
+def markdown(text: str) -> str:
+    """``text`` on one line of GitHub's Markdown, in a table cell too: nothing in it is markup."""
+    escaped = re.sub(r"[\\`*_\[\]#|~$@]|^[-+=]", r"\\\g<0>", visible(text))
+    return "".join(HTML.get(c, c) for c in escaped)
+
+
+def latex(text: str) -> str:
+    """``text`` as LaTeX text. Characters that pdfLaTeX has no glyph for become their code point, ``U+4E2D``."""
+    return "".join(map(_latex_character, visible(text)))
+
+
+def _latex_character(character: str) -> str:
+    if character in LATEX:
+        return LATEX[character]
+    if " " <= character <= "~" or "\u00c0" <= character <= "\u00ff":
+        return character
+    return f"U+{ord(character):04X}"
+
+
+def csv_text(text: str) -> str:
+    """``text`` for a cell that a spreadsheet opens: what it would take for a formula begins with an apostrophe.
+
+    Quoting is the writer's task.
+    """
+    shown = visible(text)
+    return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown
