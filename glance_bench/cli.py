@@ -14,6 +14,7 @@ from types import TracebackType
 import typer
 from typer.main import get_command
 
+from .commands.comparing import compare, leaderboard
 from .commands.data import convert, prefetch
 from .commands.exchange import export, import_images, import_scores
 from .commands.gating import gate
@@ -33,7 +34,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    *(run, plan, gate, tables, prefetch, convert, trajectory, list_, schema, verify, analyze),
+    *(
+        run,
+        plan,
+        compare,
+        leaderboard,
+        gate,
+        tables,
+        prefetch,
+        convert,
+        trajectory,
+        list_,
+        schema,
+        verify,
+        analyze,
+    ),
     *(export, import_scores, import_images, bundle, import_),
 ):
     app.command(command.__name__.strip("_").replace("_", "-"))(command)

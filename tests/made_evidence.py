@@ -44,7 +44,9 @@ def evidence(
     (value, replicates)}}, said to be of ``corpus_n`` images; ``seconds`` one total a block; ``facets`` columns of
     samples by prompt. The first sampler is the reference.
     """
-    grids = {s: {c: np.atleast_2d(np.asarray(v, float).T).T for c, v in own.items()} for s, own in values.items()}
+    grids = {
+        s: {c: np.atleast_2d(np.asarray(v, float).T).T for c, v in own.items()} for s, own in values.items()
+    }
     first = next(iter(next(iter(grids.values())).values()))
     count, images = first.shape
     ids = [f"p{i:03d}" for i in range(count)] if ids is None else list(ids)
@@ -77,7 +79,13 @@ def evidence(
         **{"reference": next(iter(grids)), "with_text": 0},
         "samplers": [
             {
-                **{"sampler": s, "title": s.title(), "images": count * images, "units": [], "made_of": made_of},
+                **{
+                    "sampler": s,
+                    "title": s.title(),
+                    "images": count * images,
+                    "units": [],
+                    "made_of": made_of,
+                },
                 "nfe": {"nominal": 10, "counted": (nfe or {}).get(s, 10.0)},
                 "cells": _cells(own, known, recipes or {}, (corpus or {}).get(s, {}), count, corpus_n),
             }
@@ -115,7 +123,12 @@ def _cells(
         shared = {"recipe": recipes.get(name, "r0"), "prompts": count}
         if name in corpus:
             value, replicates = corpus[name]
-            cells[name] = {"value": value, "replicates": list(replicates), "n": corpus_n, "interval": "jackknife"}
+            cells[name] = {
+                "value": value,
+                "replicates": list(replicates),
+                "n": corpus_n,
+                "interval": "jackknife",
+            }
         elif name in own and np.isfinite(own[name]).any():
             finite = own[name][np.isfinite(own[name])]
             cells[name] = {"value": float(finite.mean()), "n": len(finite), "interval": "bootstrap"}

@@ -76,7 +76,10 @@ def test_the_same_sampler_of_two_runs_is_one_row_only_where_all_agrees() -> None
 
 
 def test_rows_of_one_sampler_gather_the_columns_of_both_runs() -> None:
-    one, two = evidence({"t": {"x": BASE, "y": BASE}}, name="one"), evidence({"t": {"x": BASE, "z": BASE}}, name="two")
+    one, two = (
+        evidence({"t": {"x": BASE, "y": BASE}}, name="one"),
+        evidence({"t": {"x": BASE, "z": BASE}}, name="two"),
+    )
     (row,) = only(leaderboard([one, two]))["rows"]
     assert set(row["cells"]) == {"x", "y", "z"}
 
@@ -93,9 +96,15 @@ def test_other_recipes_are_other_columns() -> None:
 
 
 def test_the_testbed_stands_on_boards_of_its_own_and_last() -> None:
-    small, large = evidence({"a": {"x": BASE}}), evidence({"a": {"x": BASE}}, model="flux.1-dev", name="large")
+    small, large = (
+        evidence({"a": {"x": BASE}}),
+        evidence({"a": {"x": BASE}}, model="flux.1-dev", name="large"),
+    )
     boards = leaderboard([small, large])["boards"]
-    assert [(board["model"], board["testbed"]) for board in boards] == [("flux.1-dev", False), ("testbed-flux", True)]
+    assert [(board["model"], board["testbed"]) for board in boards] == [
+        ("flux.1-dev", False),
+        ("testbed-flux", True),
+    ]
     assert [len(board["rows"]) for board in boards] == [1, 1]
 
 
@@ -112,9 +121,9 @@ def test_what_differs_between_rows_is_said() -> None:
 def test_a_frontier_by_hand() -> None:
     """Cost to the right, quality up::
 
-        0.9             teacher
-        0.8     fast              (0.79 at the same cost as fast: dull)
-        0.5  tiny       bad
+    0.9             teacher
+    0.8     fast              (0.79 at the same cost as fast: dull)
+    0.5  tiny       bad
     """
     points = {
         0: Point(0.90, 50, 50, 50),  # teacher
@@ -186,7 +195,9 @@ def test_the_quality_of_the_frontier_can_be_chosen() -> None:
 
 def test_other_hardware_is_another_column_and_no_point_of_the_frontier() -> None:
     one = evidence({"a": {"x": BASE}}, name="one", seconds={"a": [1.0, 1.1]})
-    two = evidence({"b": {"x": BASE}, "c": {"x": BASE}}, name="two", seconds={"b": [1.0], "c": [2.0]}, hardware="GPU")
+    two = evidence(
+        {"b": {"x": BASE}, "c": {"x": BASE}}, name="two", seconds={"b": [1.0], "c": [2.0]}, hardware="GPU"
+    )
     board = only(leaderboard([one, two]))
     assert [entry["hardware"] for entry in board["latency"]] == ["GPU", "cpu, 2 threads"]
     assert board["hardware"] == "GPU, batch 1"
