@@ -24,7 +24,6 @@ from glance_bench.leaderboard import leaderboard
 from glance_bench.prompts import Prompt
 from glance_bench.report import comparison as comparison_text
 from glance_bench.report import standings
-from glance_bench.report.escaping import csv_text, latex, markdown
 from glance_bench.sealed import json_bytes
 
 from .fake_run import finish, make_run, prompts_of
@@ -277,18 +276,6 @@ def test_latex_compiles(tmp_path: Path) -> None:
     options = [] if "tectonic" in program else ["-interaction=nonstopmode", "-halt-on-error"]
     done = subprocess.run([program, *options, source.name], cwd=tmp_path, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
-
-
-def test_escaping_by_hand() -> None:
-    assert markdown("a|b <i> *c* [d](e) `f` \\ &\n#") == (
-        "a\\|b &lt;i&gt; \\*c\\* \\[d\\](e) \\`f\\` \\\\ &amp; \\#"
-    )
-    assert latex("50 % of_x & {y} $z$ ~^ <|>\\") == (
-        "50 \\% of\\_x \\& \\{y\\} \\$z\\$ \\textasciitilde{}\\textasciicircum{} "
-        "\\textless{}\\textbar{}\\textgreater{}\\textbackslash{}"
-    )
-    assert latex("[a--b*] \u4e2d \xe9") == "{[}a{-}{-}b{*}] U+4E2D \xe9"
-    assert [csv_text(text) for text in ("=1+1", "a=b", "-x", "\t@x")] == ["'=1+1", "a=b", "'-x", " @x"]
 
 
 def test_terminals_get_a_table(runs: Path) -> None:

@@ -83,7 +83,7 @@ def glance_bench_commands() -> list[str]:
 @pytest.mark.parametrize("line", glance_bench_commands())
 def test_commands_and_options_exist(line):
     words = shlex.split(line, comments=True)[1:]
-    text = help_text(*words[: 2 if words[0] == "train" else 1])
+    text = help_text(*words[: 2 if words[0] in ("train", "baseline") else 1])
     options = [word for word in words if word.startswith("-")]
     assert [option for option in options if option not in text] == []
 

@@ -64,6 +64,9 @@ def guarded() -> Iterator[None]:
         for line in error.lines if isinstance(error, Failures) else (str(error),):
             print(f"error: {printable(line)}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (nothing more is written)
+        raise typer.Exit(0) from None
     except OSError as error:
         told = f"{error.filename or 'input or output'}: {error.strerror}" if error.strerror else error
         print(f"error: {told}", file=sys.stderr)

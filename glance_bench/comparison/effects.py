@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import stats
 from .pairing import Paired, Pairing
-from .verdicts import FEWEST, FEWEST_IMAGES, LEVEL
+from .verdicts import FEWEST, LEVEL
 
 __all__ = [
     "Effect",
@@ -91,7 +91,9 @@ def p_value(pairing: Pairing, column: str) -> float | None:
     if f"{column}_a" not in pairing.images or f"{column}_b" not in pairing.images:
         effect = effect_of(pairing, column)
         if not effect.judged:
-            raise Refused(f"a distance between sets from fewer than {FEWEST_IMAGES:,} images is not judged")
+            raise Refused(
+                f"a distance between sets from fewer than {stats.FEWEST_IMAGES:,} images is not judged"
+            )
         return effect.p
     known = _comparable(pairing, column)
     paired = _values(pairing, column)
@@ -196,7 +198,7 @@ def corpus_effect(pairing: Pairing, column: Mapping[str, Any]) -> Effect:
     delta, replicates = float(b["value"]) - float(a["value"]), second - first
     ends = stats.jackknife_interval(delta, replicates, level=LEVEL)
     same = delta == 0 and bool((np.abs(replicates) <= TIE).all())
-    judged = column["kind"] != "corpus" or min(a["n"], b["n"]) >= FEWEST_IMAGES
+    judged = column["kind"] != "corpus" or min(a["n"], b["n"]) >= stats.FEWEST_IMAGES
     tested = judged and not same and a["prompts"] >= FEWEST
     found = Effect(
         column=column,

@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .. import stats
 from ..errors import UsageError
 
-__all__ = ["FEWEST", "FEWEST_IMAGES", "LEVEL", "MEANING", "Margins", "parse_margins", "word"]
+__all__ = ["FEWEST", "LEVEL", "MEANING", "Margins", "parse_margins", "word"]
 
 LEVEL = 0.95
 FEWEST = 6  # of fewer pairs, even if all agree, a sign-flip or sign test does not reach 5 %: 2 / 2^5 = 0.06
-FEWEST_IMAGES = 2048  # below, the jackknife interval of a distance between sets is too narrow to judge by
 
 BETTER, WORSE = "better", "worse"
 OPEN, SAME, FEW, WITHIN = "not told apart", "same", "too few", "equivalent within margin"
@@ -24,7 +24,7 @@ MEANING: Mapping[str, str] = {
     OPEN: "the data do not decide; what would have been seen with 80 % power is said beside it",
     SAME: "every pair has the same value",
     FEW: f"fewer than {FEWEST} prompts (blocks for latency): no test at 5 % could tell A and B apart, none is made",
-    INFORMATIONAL: f"a distance between sets from fewer than {FEWEST_IMAGES:,} images is shown and not judged",
+    INFORMATIONAL: f"a distance between sets from fewer than {stats.FEWEST_IMAGES:,} images is shown and not judged",
     WITHIN: "the whole 95 % interval lies inside the margin that was given, whichever the direction",
 }
 

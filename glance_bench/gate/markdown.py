@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..report.text import markdown_table, visible
+from ..report.escaping import markdown as escaped
+from ..report.text import markdown_table
 from .text import SHOWN
 from .words import headline, numbers
 
@@ -52,11 +51,3 @@ def _row(check: Mapping[str, Any]) -> Sequence[str]:
     mark = MARKS[check["verdict"]] + (", improved" if check["improved"] else "")
     names = (check["model"], check["prompt_set"], check["sampler"], check["title"], numbers(check))
     return [mark, *map(escaped, names)]
-
-
-def escaped(text: str) -> str:
-    """``text`` as plain words on one line: no markup, no mentions, no cells of a table."""
-    plain = html.escape(visible(text), quote=False)
-    plain = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", plain)
-    # A word joiner, which nobody sees, keeps GitHub from making links of names, numbers and addresses.
-    return re.sub(r"(@|#|:(?=//)|www(?=\.))", "\\1\u2060", plain)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEW",
-    "HARD_SET",
     "metric_checks",
     "moved_most",
     "passed",
@@ -39,7 +38,6 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 FEW = 10  # below so many prompts a bootstrap interval is too narrow to pass on
-HARD_SET = 2048  # below so many images a distance between sets is shown and not gated
 MOVED = 5
 
 
@@ -167,9 +165,9 @@ def _set_check(
         n=mine["n"],
     )
     ours, others = mine.get("replicates") or [], theirs.get("replicates") or []
-    small = column["kind"] == "corpus" and min(mine["n"], theirs["n"]) < HARD_SET
+    small = column["kind"] == "corpus" and min(mine["n"], theirs["n"]) < stats.FEWEST_IMAGES
     if small:
-        told = f"{mine['n']} images: distances between sets are gated from {HARD_SET} on"
+        told = f"{mine['n']} images: distances between sets are gated from {stats.FEWEST_IMAGES} on"
         check = replace(check, verdict="informational", message=told)
     elif mine["n"] != theirs["n"] or len(ours) != len(others):
         return replace(check, message=f"{theirs['n']} images in the baseline, {mine['n']} in the run")

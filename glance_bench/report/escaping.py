@@ -15,24 +15,32 @@ LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
     "[": "{[}",  # after a row's end it would begin an optional argument, and a star would be read as one
     "*": "{*}",
-    "-": "{-}",  # two of them stay two
-    "\u2013": "--",
+    "-": "{-}",  # never a ligature: two of them stay two
+    "\u2013": r"\textendash{}",
+    "\u2020": r"\textdagger{}",
+    "\u2191": r"$\uparrow$",
+    "\u2193": r"$\downarrow$",
     "\u00d7": r"$\times$",
     **{c: f"\\{c}" for c in "{}$&#_%"},
 }
 HTML = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+JOINER = "\u2060"  # nobody sees it; GitHub then makes no link of a name, a number or an address
 
 
 def markdown(text: str) -> str:
-    """``text`` on one line of GitHub's Markdown, in a table cell too: nothing in it is markup."""
-    escaped = re.sub(r"[\\`*_\[\]#|~$@]|^[-+=]", r"\\\g<0>", visible(text))
-    return "".join(HTML.get(c, c) for c in escaped)
+    """``text`` on one line of GitHub's Markdown, in a table cell too: no markup, no HTML, no link, no mention."""
+    plain = "".join(HTML.get(c, c) for c in visible(text))
+    plain = re.sub(r"[\\`*_|~$]|(?<=\])[(:]|^[-+=](?=[-+=\s]|$)", r"\\\g<0>", plain)
+    return re.sub(r"@|#|:(?=//)|www(?=\.)", rf"\g<0>{JOINER}", plain)
 
 
 def latex(text: str) -> str:
-    """``text`` as LaTeX text. Characters that pdfLaTeX has no glyph for become their code point, ``U+4E2D``."""
+    """``text`` on one line of LaTeX. Characters that pdfLaTeX has no glyph for become their code point, ``U+4E2D``."""
     return "".join(map(_latex_character, visible(text)))
 
 

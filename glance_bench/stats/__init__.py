@@ -8,6 +8,7 @@ the same bytes on any machine with the same numpy.
 
 from .extrapolation import infinity
 from .intervals import (
+    FEWEST_IMAGES,
     Interval,
     Jackknife,
     PairedDifference,
@@ -27,6 +28,7 @@ from .ratios import Ratio, jackknife_ratio, ratio_of_means
 from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip
 
 __all__ = [
+    "FEWEST_IMAGES",
     "Alternative",
     "Better",
     "Interval",

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.special import ndtri, stdtrit
 
 __all__ = [
+    "FEWEST_IMAGES",
     "Interval",
     "Jackknife",
     "PairedDifference",
@@ -31,6 +32,7 @@ Floats = npt.NDArray[np.float64]
 
 RESAMPLES = 4000
 GROUPS = 20
+FEWEST_IMAGES = 2048  # below, the jackknife interval of a distance between sets is too narrow to judge by
 _CHUNK = (
     1 << 18
 )  # resampled values held at once: 2 MB, which a processor's cache holds; no result depends on it

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from glance_bench.report.text import visible
+from glance_bench.report.escaping import latex as escaped
 
 from .sheets import Section, Sheet
 
@@ -20,30 +20,6 @@ _PREAMBLE = r"""\documentclass{article}
 \usepackage[a4paper,landscape,margin=15mm]{geometry}
 \usepackage{booktabs,graphicx,longtable,textcomp}
 \begin{document}"""
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "'": r"\textquotesingle{}",
-    "`": r"\textasciigrave{}",
-    "-": r"{-}",  # never a ligature: two hyphens stay two
-    "\u2191": r"$\uparrow$",
-    "\u2193": r"$\downarrow$",
-    "\u2020": r"\textdagger{}",
-    "\u00d7": r"$\times$",
-    "\u2013": r"\textendash{}",
-}
 
 
 def latex(title: str, sections: Sequence[Section]) -> str:
@@ -54,19 +30,6 @@ def latex(title: str, sections: Sequence[Section]) -> str:
         for sheet in section.sheets:
             lines += _sheet(sheet)
     return "\n".join([*lines, r"\end{document}"]) + "\n"
-
-
-def escaped(text: str) -> str:
-    """``text`` on one line, printed by pdfLaTeX as it is."""
-    return "".join(map(_character, visible(text)))
-
-
-def _character(character: str) -> str:
-    if character in _SPECIAL:
-        return _SPECIAL[character]
-    if " " <= character <= "~" or "\u00c0" <= character <= "\u00ff":
-        return character
-    return rf"\texttt{{U+{ord(character):04X}}}"
 
 
 def _sheet(sheet: Sheet) -> Iterator[str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
-from glance_bench.report.text import markdown_table, visible
+from glance_bench.report.escaping import markdown as escaped
+from glance_bench.report.text import markdown_table
 
 from .sheets import Section, Sheet
 
 __all__ = ["markdown"]
-
-_MARKUP = re.compile(r"[\\`*_|~$#]|(?<=\])[(:]")
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
@@ -22,12 +20,6 @@ def markdown(title: str, sections: Sequence[Section]) -> str:
         for sheet in section.sheets:
             lines += ["", *_sheet(sheet)]
     return "\n".join(lines) + "\n"
-
-
-def escaped(text: str) -> str:
-    """``text`` on one line, shown by Markdown as it is: no markup, no HTML, no end of a cell, no link."""
-    plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKUP.sub(lambda found: "\\" + found[0], plain)
 
 
 def _sheet(sheet: Sheet) -> Iterator[str]:
