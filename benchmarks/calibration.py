@@ -8,11 +8,12 @@ is drawn with replacement, so the population's means are known exactly.
 
 * A/A: the second images against the first, the same prompts and samplers, latencies of one half of the blocks against
   the other half. The gate as it is, and with all margins 0, the hardest case: a false alarm is a gate that fails.
-* Power: as A/A, with a planted loss in one sampler, uniform-8. "spread": every value of a metric falls by the share.
-  "concentrated": so large a share of the prompts falls to 0. FD: noise added to the features until the distance of the
-  whole population has risen by 5 %; latency: all seconds x 1.05, in every block, confirmed in a second session.
-  Power is the share of gates in which that sampler's check of that metric fails, after Holm's correction. The margins
-  are those named in the table.
+* Power: a loss planted in one sampler, uniform-8, on the same noise and on fresh noise, at the default margins.
+  "spread": every value of a metric falls by the share. "concentrated": so large a share of the prompts falls to 0.
+  Power is the share of gates in which that sampler's check of that metric fails, after Holm's correction. Latency: all
+  seconds x 1.05, confirmed in a second session. FD: noise added to the features until the distance of the whole
+  population has risen by 5 %; at n = 1,000 the gate shows it without judging, so what is printed is the share of
+  one-sided jackknife tests below 0.05.
 * Coverage: the share of 95 % intervals that hold the population's difference: of the paired bootstrap for means, of
   the paired group jackknife for FD, whose truth at n is the mean over all samples of n (the bias in n is part of it).
 
@@ -23,18 +24,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from glance_bench.gate.judge import judge
-from glance_bench.gate.settings import GateSettings
 
 from glance_bench import stats
 from glance_bench.evidence import Evidence, read_evidence
+from glance_bench.gate.judge import judge
+from glance_bench.gate.settings import GateSettings
 from glance_bench.metrics.frechet import frechet_distance, testbed_frechet
 from glance_bench.metrics.moments import Moments
 from glance_bench.store import Run
@@ -43,8 +47,10 @@ SPOILT = "uniform-8"
 FD = "fd[testbed-clip]"
 PLANTED = {"clip[testbed-clip]": "CLIP", "ocr_word_accuracy": "OCR", "truth": "truth"}
 LOSSES = (0.02, 0.05, 0.10)
+KINDS = ("spread", "concentrated")
 SIZES = (100, 300, 1000)
 MEANS, DISTANCE = (0.93, 0.97), (0.90, 0.98)
+POPULATION: Population | None = None  # of the processes that gates are spread over; set before they fork
 Frame = pd.DataFrame
 Sides = tuple[Frame, Frame]
 
@@ -77,32 +83,59 @@ def population(folder: Path) -> Population:
     return Population(evidence, sides, total)
 
 
-def pair(
-    of: Population,
-    rng: np.random.Generator,
-    n: int,
-    spoil: Callable[[Frame, np.random.Generator], Frame] = lambda frame, rng: frame,
-    slower: float = 1.0,
-    swap: bool = True,
-) -> tuple[Evidence, Evidence]:
-    """A baseline and a run of n prompts; whose images are whose is drawn for each prompt."""
-    draw = rng.integers(0, of.prompts, n)
-    turned = rng.random(n) < 0.5
-    names = [f"{i:05d}" for i in range(n)]
+@dataclass(frozen=True)
+class Trial:
+    """One gate: ``n`` prompts, what is planted in SPOILT (column, kind, loss), and under which settings."""
+
+    n: int
+    seed: int
+    settings: GateSettings
+    planted: tuple[str, str, float] | None = None
+    slower: float = 1.0
+
+
+def pair(of: Population, trial: Trial) -> tuple[Evidence, Evidence]:
+    """A baseline and a run. On fresh noise, whose images are whose is drawn for each prompt."""
+    rng = np.random.default_rng([trial.n, trial.seed])
+    draw = rng.integers(0, of.prompts, trial.n)
+    turned = rng.random(trial.n) < 0.5
+    names = [f"{i:05d}" for i in range(trial.n)]
+    fresh = trial.settings.noise == "fresh"
     tables: tuple[list[Frame], list[Frame]] = ([], [])
-    for sampler, (first, second) in of.sides.items():
-        a, b = (side.iloc[draw].reset_index(drop=True).assign(prompt_id=names) for side in (first, second))
-        if swap:
+    for sampler, sides in of.sides.items():
+        a, b = (side.iloc[draw].reset_index(drop=True).assign(prompt_id=names) for side in sides)
+        if fresh:
             for name in a.select_dtypes("float64").columns:
                 a[name], b[name] = np.where(turned, b[name], a[name]), np.where(turned, a[name], b[name])
+        else:
+            b = a.copy()
+        if sampler == SPOILT and trial.planted is not None:
+            b = spoilt(b, rng, *trial.planted)
         tables[0].append(a)
-        tables[1].append(spoil(b, rng) if sampler == SPOILT else b)
-    times = halves(of.blocks, rng, slower)
+        tables[1].append(b)
+    times = halves(of.blocks, rng, trial.slower)
     made = []
     for rows, timing in zip(tables, times, strict=True):
         frame = pd.concat(rows, ignore_index=True)
         made.append(replace(of.evidence, samples=frame, timing=timing, results=bare(of.evidence)))
     return made[0], made[1]
+
+
+def spoilt(frame: Frame, rng: np.random.Generator, column: str, kind: str, loss: float) -> Frame:
+    """A loss of the share ``loss`` of a column's mean."""
+    if kind == "spread":
+        values = frame[column] * (1 - loss)
+    else:
+        values = frame[column].where(rng.random(len(frame)) >= loss, 0.0)
+    return frame.assign(**{column: values}, image_sha256="spoilt")
+
+
+def outcome(trial: Trial) -> tuple[str, frozenset[str]]:
+    """The gate's verdict, and the columns on which it fails SPOILT."""
+    assert POPULATION is not None
+    found = judge(*pair(POPULATION, trial), trial.settings)
+    failed = {c.column for c in found.checks if c.sampler == SPOILT and c.verdict == "fail"}
+    return found.verdict, frozenset(failed)
 
 
 def bare(evidence: Evidence) -> dict[str, Any]:
@@ -127,69 +160,60 @@ def halves(blocks: Frame, rng: np.random.Generator, slower: float) -> tuple[Fram
     return before, after.assign(seconds=after["seconds"] * np.where(spoilt, slower, 1.0))
 
 
-def settings(of: Population, margin: str | None, speed: float | None = 0.03) -> GateSettings:
-    """The gate's own settings for fresh noise, or the same margin everywhere."""
-    block: dict[str, Any] = {"noise": "fresh", "speed": {"margin": speed} if speed else None}
+def settings(
+    of: Population, noise: str, margin: str | None = None, speed: float | None = None
+) -> GateSettings:
+    """The gate's own margins, or the same one everywhere."""
+    block: dict[str, Any] = {"noise": noise, "speed": {"margin": speed} if speed else None}
     if margin is not None:
         named = [c["name"] for c in of.evidence.results["columns"] if c["headline"] or c["flag"]]
         block["margins"] = dict.fromkeys(named, margin)
     return GateSettings.model_validate(block)
 
 
-def false_alarms(of: Population, gates: int, n: int) -> float:
+def false_alarms(of: Population, pool: Executor, gates: int, n: int) -> float:
     """Prints the A/A table; returns the worst share of false alarms."""
-    print(f"| A/A, {n} prompts | gates | failed | inconclusive | passed |\n|---|---|---|---|---|")
+    print(
+        f"| A/A, {n} prompts, fresh noise | gates | failed | inconclusive | passed |\n|---|---|---|---|---|"
+    )
     worst = 0.0
     for title, margin, speed in (("default margins", None, 0.03), ("all margins 0", "0%", 1e-9)):
-        chosen = settings(of, margin, speed)
-        found = {"fail": 0, "inconclusive": 0, "pass": 0}
-        for i in range(gates):
-            found[judge(*pair(of, np.random.default_rng([1, n, i]), n), chosen).verdict] += 1
-        print(
-            f"| {title} | {gates} | {found['fail']} | {found['inconclusive']} | {found['pass']} |", flush=True
+        chosen = settings(of, "fresh", margin, speed)
+        found = Counter(
+            v for v, _ in pool.map(outcome, [Trial(n, i, chosen) for i in range(gates)], chunksize=5)
         )
+        told = " | ".join(str(found[name]) for name in ("fail", "inconclusive", "pass"))
+        print(f"| {title} | {gates} | {told} |", flush=True)
         worst = max(worst, found["fail"] / gates)
     return worst
 
 
-def spoilers(column: str, loss: float) -> Iterator[tuple[str, Callable[[Frame, np.random.Generator], Frame]]]:
-    yield "spread", lambda frame, rng: frame.assign(**{column: frame[column] * (1 - loss)})
-    yield (
-        "concentrated",
-        lambda frame, rng: frame.assign(**{column: frame[column].where(rng.random(len(frame)) >= loss, 0.0)}),
-    )
-
-
-def power(of: Population, gates: int) -> None:
+def power(of: Population, pool: Executor, gates: int) -> None:
     """Prints, for each planted loss, how often the gate fails the spoilt sampler on the spoilt metric."""
-    for title, margin in (("the default margin", None), ("a margin of 0", "0%")):
-        print(f"\n| planted in {SPOILT}, {title} | kind | " + " | ".join(f"n = {n}" for n in SIZES) + " |")
+
+    def found(column: str, chosen: GateSettings, n: int, **planted: Any) -> float:
+        trials = [Trial(n, i, chosen, **planted) for i in range(gates)]
+        return sum(column in failed for _, failed in pool.map(outcome, trials, chunksize=5)) / gates
+
+    for noise in ("paired", "fresh"):
+        chosen = settings(of, noise)
+        told = "same noise" if noise == "paired" else "fresh noise"
+        print(f"\n| planted, {told} | kind | " + " | ".join(f"n = {n}" for n in SIZES) + " |")
         print("|---|---|" + "---|" * len(SIZES))
-        chosen = settings(of, margin)
         for column, name in PLANTED.items():
             for loss in LOSSES:
-                for kind, spoil in spoilers(column, loss):
-                    shares = [_found(of, gates, n, column, chosen, spoil=spoil) for n in SIZES]
-                    print(
-                        f"| {name} - {loss:.0%} | {kind} | " + " | ".join(f"{s:.0%}" for s in shares) + " |",
-                        flush=True,
-                    )
-    found = [
-        _found(of, gates, 100, "speed", settings(of, None, margin), slower=1.05) for margin in (0.03, 1e-9)
+                for kind in KINDS:
+                    shares = [found(column, chosen, n, planted=(column, kind, loss)) for n in SIZES]
+                    cells = " | ".join(f"{share:.0%}" for share in shares)
+                    print(f"| {name} - {loss:.0%} | {kind} | {cells} |", flush=True)
+    shares = [
+        found("speed", settings(of, "fresh", None, margin), 100, slower=1.05) for margin in (0.03, 1e-9)
     ]
     count = len(of.blocks[["session", "prompt_id", "repeat"]].drop_duplicates())
     print(
-        f"\nlatency x 1.05, {count // 2} blocks a side: found by {found[0]:.0%} at a margin of 3 %, ", end=""
+        f"\nLatency x 1.05, {count // 2} blocks a side: found by {shares[0]:.0%} at a margin of 3 %, ", end=""
     )
-    print(f"{found[1]:.0%} at a margin of 0")
-
-
-def _found(of: Population, gates: int, n: int, column: str, chosen: GateSettings, **planted: Any) -> float:
-    count = 0
-    for i in range(gates):
-        checks = judge(*pair(of, np.random.default_rng([2, n, i]), n, **planted), chosen).checks
-        count += any(c.column == column and c.sampler == SPOILT and c.verdict == "fail" for c in checks)
-    return count / gates
+    print(f"{shares[1]:.0%} at a margin of 0.")
 
 
 def coverage(of: Population, draws: int) -> bool:
@@ -300,16 +324,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Calibrates the gate on a finished run.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--gates", type=int, default=1000, help="A/A comparisons (default 1000)")
-    parser.add_argument("--planted", type=int, default=100, help="gates for each planted loss (default 100)")
+    parser.add_argument("--planted", type=int, default=50, help="gates for each planted loss (default 50)")
     parser.add_argument(
         "--draws", type=int, default=1000, help="samples for coverage of means (default 1000)"
     )
     parser.add_argument("--distances", type=int, default=400, help="samples for that of FD (default 400)")
     options = parser.parse_args(arguments)
-    of = population(options.run)
-    print(f"{of.prompts} prompts x {len(of.sides)} samplers x 2 images\n")
-    alarms = false_alarms(of, options.gates, 300)
-    power(of, options.planted)
+    global POPULATION
+    of = POPULATION = population(options.run)
+    print(f"{of.prompts} prompts x {len(of.sides)} samplers x 2 images\n", flush=True)
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        alarms = false_alarms(of, pool, options.gates, 300)
+        power(of, pool, options.planted)
     held = coverage(of, options.draws)
     held &= distances(of, options.run, options.distances)
     print(f"\nfalse alarms {alarms:.1%}, allowed 5 %: {'met' if alarms <= 0.05 else 'NOT MET'}")
