@@ -10,8 +10,8 @@ from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.evidence import Evidence
 from glance_bench.gate.check import Check
 from glance_bench.gate.judge import Judgement, judge
-from glance_bench.gate.resampling import mean_intervals
 from glance_bench.gate.settings import GateSettings
+from glance_bench.stats import mean_intervals
 from tests.gate_fixtures import MODEL, SAMPLERS, edited, evidence, scores, times
 
 FRESH = GateSettings(noise="fresh", margins={"ocr": 0.5})

@@ -17,7 +17,6 @@ from .. import stats
 from .check import Check, Verdict
 from .pairing import Pair
 from .quality import FEW, moved_most, passed, with_interval
-from .resampling import mean_intervals
 from .settings import margin_amount, margin_text
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def flag_checks(
                 continue
             theirs, mine = (values.baseline > 0).astype(float), (values.run > 0).astype(float)
             margin = settings.margin_of(column)
-            (interval,) = mean_intervals([mine - theirs], settings.level)
+            (interval,) = stats.mean_intervals([mine - theirs], settings.level)
             check = replace(
                 check,
                 baseline=float(theirs.mean()),

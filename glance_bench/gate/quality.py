@@ -20,7 +20,6 @@ from scipy.special import stdtrit
 from .. import stats
 from .check import Check, Kind, Moved, Verdict
 from .pairing import Pair
-from .resampling import mean_intervals
 from .settings import margin_amount, margin_text
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def metric_checks(
                 )
             made.append((check, pair.same_images))
             deltas.append(delta)
-    intervals = mean_intervals(deltas, settings.level)
+    intervals = stats.mean_intervals(deltas, settings.level)
     flips = max(10_000, 60 * len(made))  # so that the smallest p outlives the correction
     return [
         _judged(with_interval(check, delta, interval, settings.level), delta, interval, same, flips)

@@ -25,6 +25,7 @@ from .margins import Better, Verdict, verdict
 from .power import minimum_detectable, needed_n
 from .ranking import tied_groups, win_tie_loss
 from .ratios import Ratio, jackknife_ratio, ratio_of_means
+from .resampling import mean_intervals
 from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "log_ratio",
     "log_ratio_difference",
     "mcnemar",
+    "mean_intervals",
     "minimum_detectable",
     "needed_n",
     "paired_bootstrap",

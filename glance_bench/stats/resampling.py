@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..stats import Interval
-from ..stats.intervals import RESAMPLES
+from .intervals import RESAMPLES, Interval
 
 __all__ = ["mean_intervals"]
 
