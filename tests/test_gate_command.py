@@ -9,6 +9,7 @@ from xml.etree import ElementTree as xml
 
 import pytest
 
+from tests.fake_run import MODELS, finish, make_run, prompts_of
 from tests.gate_fixtures import ROOT, command, edited, evidence, put
 
 
@@ -151,6 +152,27 @@ def test_another_suite_is_not_comparable_whatever_is_asked(room: Path) -> None:
     )
     (error,) = xml.parse(room / "n.xml").getroot().iter("error")
     assert "nightly" in (error.text or "")
+
+
+def test_run_folders_are_compared_as_they_lie_there(tmp_path: Path) -> None:
+    prompts = prompts_of(24)
+    black = [("slowfast-10-base", prompt.id) for prompt in prompts[:12]]
+    for name, dark in (("before", []), ("after", black)):
+        made = make_run(
+            tmp_path / name,
+            prompts,
+            models=MODELS[:1],
+            samplers=("teacher-50", "slowfast-10-base"),
+            black=dark,
+        )
+        finish(made)
+    same = command(tmp_path / "before", "--baseline", tmp_path / "before")
+    assert same.returncode == 0 and same.stdout.startswith("PASS"), same
+    shown = command(tmp_path / "after", "--baseline", tmp_path / "before", "--format", "json")
+    assert shown.returncode == 1, shown.stderr
+    bad = {(c["sampler"], c["column"]) for c in json.loads(shown.stdout)["checks"] if c["verdict"] == "fail"}
+    assert {("slowfast-10-base", "failed"), ("slowfast-10-base", "black")} <= bad
+    assert {sampler for sampler, _ in bad} == {"slowfast-10-base"}
 
 
 def test_the_suite_given_replaces_the_margins_of_the_run(room: Path, tmp_path: Path) -> None:
