@@ -26,7 +26,7 @@ def headline(gate: Mapping[str, Any]) -> str:
     counts = gate["counts"]
     told = f"{VERDICTS[gate['verdict']]}: {gate['run']['name']} against {gate['baseline']['name']}"
     if gate["differences"]:
-        return f"{told}: {len(gate['differences'])} differences"
+        return f"{told}: {len(gate['differences'])} of what must be equal differs"
     parts = [f"{counts[name]} {word}" for name, word in (("fail", "failed"), ("inconclusive", "inconclusive")) if
              counts[name]]  # fmt: skip
     return f"{told}: {', '.join([*parts, str(counts['pass']) + ' passed'])}"
@@ -61,8 +61,8 @@ def numbers(check: Mapping[str, Any]) -> str:
             parts.append(f"so many find a change of {size(check, check['detectable'])}")
             if check["needed"] is not None and check["needed"] > check["n"]:
                 loss = check["difference"] * (-1 if check["better"] == "higher" else 1)
-                would = "show a loss" if loss > check["margin"] else "rule out one"
-                parts.append(f"about {check['needed']} would {would} beyond the margin")
+                would = "show" if loss > check["margin"] else "rule out"
+                parts.append(f"about {check['needed']} would {would} a loss beyond the margin")
     if check["message"]:
         parts.append(check["message"])
     if check["adjusted"] is not None and check["verdict"] == "fail":
