@@ -98,15 +98,23 @@ def test_a_lora_that_lost_its_alpha_fails(tmp_path: Path) -> None:
     assert {sampler for sampler, _ in failed} == {"pair"}
 
 
-def test_the_same_samplers_on_fresh_noise_never_fail(tmp_path: Path) -> None:
-    """Twenty pull requests that change nothing but the noise."""
-    changes = {
-        "samplers": ["uniform-8", "uniform-4"],
-        "gate": {"noise": "fresh", "on_inconclusive": "warn"},
-    }
+def test_the_same_samplers_on_fresh_noise_pass(tmp_path: Path) -> None:
+    """Twenty pull requests that change nothing but the noise, at margins that sixty prompts can decide; and one at the
+    same margins that plays two steps.
+    """
+    margins = {"truth": 0.15, "truth_all": 0.3, "clip[testbed-clip]": "6%"}
+    changes = {"samplers": ["uniform-4", "uniform-8"], "gate": {"noise": "fresh", "margins": margins}}
     run(tmp_path, "baseline", **changes)
     codes = []
     for seed in range(1, 21):
         run(tmp_path, f"seed-{seed}", **changes, seed=seed)
         codes.append(gate(tmp_path, f"seed-{seed}", "baseline")[0])
     assert codes == [0] * 20
+    (tmp_path / "uniform-8.yaml").write_text(
+        "name: uniform-8\ntitle: Two steps only\nschedule: {kind: uniform, steps: 2}\n"
+    )
+    run(tmp_path, "broken", **(changes | {"samplers": ["uniform-4", "uniform-8.yaml"]}), seed=21)
+    code, found = gate(tmp_path, "broken", "baseline")
+    failed = {(check["sampler"], check["column"]) for check in found["checks"] if check["verdict"] == "fail"}
+    assert code == 1 and ("uniform-8", "truth") in failed
+    assert {sampler for sampler, _ in failed} == {"uniform-8"}
