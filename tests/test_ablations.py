@@ -13,8 +13,8 @@ from glance_bench import stats
 from glance_bench.errors import GlanceBenchError
 from glance_bench.registry import PROMPT_SETS
 from glance_bench.samplers.cards import load_card
-from glance_bench.samplers.published import load_published
 from glance_bench.suite import TrainedSampler, find_suite, load_suite
+from glance_bench.tables.published import load_paper
 from glance_bench.testbed import ablations
 from glance_bench.yamlfile import read_yaml
 from tests.fake_run import make_run
@@ -33,7 +33,8 @@ def test_suites_have_the_cells_that_their_tables_show(name: str) -> None:
     trained = [sampler for sampler in suite.samplers if isinstance(sampler, TrainedSampler)]
     published = [sampler.label for sampler in trained if not sampler.label.endswith("-tuned")]
     assert list(ablation.rows) == published
-    assert list(ablation.rows.values()) == list(load_published("glance-10").tables[ablation.table])
+    (printed,) = (table for table in load_paper("glance").tables if table.id == ablation.table)
+    assert list(ablation.rows.values()) == [row.label for row in printed.rows]
     shown = {
         *(s.label for s in trained),
         *(sampler for sampler in suite.samplers if isinstance(sampler, str)),

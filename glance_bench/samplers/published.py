@@ -1,4 +1,4 @@
-"""What was published: timesteps printed in a paper or its code by name and family, and tables of results. No torch.
+"""Timesteps printed in a paper or its code, by name and family. No torch.
 
 They are facts, kept in ``baselines/published/``, one file a paper. Nothing here is computed from a grid.
 """
@@ -41,28 +41,15 @@ class Timesteps(_Strict):
 
 
 class Published(_Strict):
-    """What one paper published: schedules by name, then by model family; tables by name, then by row.
+    """The schedules that one paper published, by name, then by model family.
 
     ``source`` is the paper, ``code`` where the timesteps stand, ``tokens`` the image tokens that they are for.
-    A row of a table has a value for each of ``columns``, or none.
     """
 
     source: str
     code: str
     tokens: Annotated[int, Field(ge=1)]
     schedules: dict[str, dict[str, Timesteps]]
-    columns: list[str] = []
-    tables: dict[str, dict[str, list[float] | None]] = {}
-
-    @model_validator(mode="after")
-    def _rows_are_whole(self) -> Published:
-        for table, rows in self.tables.items():
-            for label, values in rows.items():
-                if values is not None and len(values) != len(self.columns):
-                    raise ValueError(
-                        f"{table}, {label}: {len(values)} values for {len(self.columns)} columns"
-                    )
-        return self
 
     def timesteps(self, name: str, family: str) -> Timesteps:
         """Raises UsageError when the schedule ``name`` was not published for the family."""

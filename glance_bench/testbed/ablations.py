@@ -26,13 +26,13 @@ from glance_bench.errors import GlanceBenchError
 from glance_bench.metrics.base import CorpusMetric
 from glance_bench.report.text import markdown_table
 from glance_bench.results import load_metrics, scored_records
-from glance_bench.samplers.published import load_published
 from glance_bench.store import Run
+from glance_bench.tables.published import load_paper
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TEACHER, PUBLISHED = "teacher-50", "glance-10"
+TEACHER, PAPER = "teacher-50", "glance"
 TRUTH, WORDS, FIDELITY = "truth", "ocr_word_accuracy", "fidelity[testbed-clip]"
 NED = "ocr_ned_similarity"
 MEANS = (TRUTH, WORDS, "diversity[testbed-clip]", FIDELITY)
@@ -178,8 +178,8 @@ def _distances(run: Run, model: str, group: Mapping[str, str]) -> dict[str, str]
 
 
 def _rows(model: str, ablation: Ablation, values: Values, frechet: Mapping[str, str]) -> Iterator[str]:
-    published = load_published(PUBLISHED)
-    printed = published.tables[ablation.table]
+    paper = load_paper(PAPER)
+    (printed,) = (table for table in paper.tables if table.id == ablation.table)
     head = [
         "sampler",
         "seeds",
@@ -194,14 +194,13 @@ def _rows(model: str, ablation: Ablation, values: Values, frechet: Mapping[str, 
     for name, truth in values[TRUTH].items():
         cells = {column: _cell(values[column].get(name)) for column in MEANS}
         seeds = str(len(truth)) if len(truth) > 1 else ""
-        paper = ""
-        if name in ablation.rows:
-            row = printed[ablation.rows[name]]
-            paper = "nothing meaningful" if row is None else " / ".join(f"{value:.3f}" for value in row)
+        theirs = ""
+        if name in ablation.rows and (row := printed.row(ablation.rows[name])):
+            theirs = " / ".join(f"{value:.3f}" for value in row.values or ()) or "nothing meaningful"
         before = [cells[column] for column in MEANS[:3]]
-        body.append([name, seeds, *before, frechet.get(name, ""), cells[FIDELITY], paper])
+        body.append([name, seeds, *before, frechet.get(name, ""), cells[FIDELITY], theirs])
     count, text = values[TRUTH][TEACHER].shape[1], values[WORDS][TEACHER].shape[1]
-    columns = " / ".join(published.columns)
+    columns = " / ".join(paper.columns[name].title.lower() for name in printed.columns)
     yield f"\n## {model}\n\n{count} prompts, {text} with text. The paper's columns, for Qwen-Image: {columns}.\n"
     yield from markdown_table(head, body)
 
