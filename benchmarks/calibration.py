@@ -28,6 +28,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -216,21 +217,18 @@ def power(of: Population, pool: Executor, gates: int) -> None:
     print(f"{shares[1]:.0%} at a margin of 0.")
 
 
-def coverage(of: Population, draws: int) -> bool:
+def coverage(of: Population, pool: Executor, draws: int) -> bool:
     """Prints the coverage of intervals of mean differences between samplers, and of A/A."""
     print("\n| interval of a mean difference | " + " | ".join(f"n = {n}" for n in SIZES) + " |")
     print("|---|" + "---|" * len(SIZES))
     samplers = list(of.sides)
     held = True
     for column, name in PLANTED.items():
-        pooled = np.zeros(len(SIZES))
         contrasts = [((a, 0), (b, 0)) for a, b in zip(samplers, samplers[1:], strict=False)]
         contrasts += [((a, 0), (a, 1)) for a in samplers]
-        for (a, i), (b, j) in contrasts:
-            delta = of.values(a, column)[i] - of.values(b, column)[j]
-            delta = delta[~np.isnan(delta)]
-            pooled += [_covered(delta, n, draws) for n in SIZES]
-        shares = pooled / len(contrasts)
+        deltas = [of.values(a, column)[i] - of.values(b, column)[j] for (a, i), (b, j) in contrasts]
+        jobs = [(delta[~np.isnan(delta)], n, draws) for n in SIZES for delta in deltas]
+        shares = np.reshape(list(pool.map(_covered, jobs)), (len(SIZES), -1)).mean(axis=1)
         held &= all(MEANS[0] <= share <= MEANS[1] for share in shares)
         print(
             f"| {name}, {len(contrasts)} contrasts | " + " | ".join(f"{s:.1%}" for s in shares) + " |",
@@ -239,7 +237,8 @@ def coverage(of: Population, draws: int) -> bool:
     return held
 
 
-def _covered(delta: np.ndarray, n: int, draws: int) -> float:
+def _covered(job: tuple[np.ndarray, int, int]) -> float:
+    delta, n, draws = job
     truth = delta.mean()
     count = 0
     for i in range(draws):
@@ -249,7 +248,7 @@ def _covered(delta: np.ndarray, n: int, draws: int) -> float:
     return count / draws
 
 
-def distances(of: Population, folder: Path, draws: int) -> bool:
+def distances(of: Population, pool: Executor, folder: Path, draws: int) -> bool:
     """Prints the coverage of the jackknife interval of FD differences, and the power against FD + 5 %."""
     metric = testbed_frechet()
     compared = metric.reference(folder)
@@ -265,8 +264,8 @@ def distances(of: Population, folder: Path, draws: int) -> bool:
     a, b = list(of.sides)[0], list(of.sides)[-1]
     contrasts = {f"{a} - {b}, same noise": (features[a, 0], features[b, 0])}
     contrasts[f"{SPOILT}, A/A"] = (features[SPOILT, 0], features[SPOILT, 1])
-    spoilt, strength = _five_percent_worse(features[SPOILT, 1], compared)
-    contrasts[f"{SPOILT} + 5 %, fresh noise"] = (spoilt, features[SPOILT, 0])
+    worse, strength = _five_percent_worse(features[SPOILT, 1], compared)
+    contrasts[f"{SPOILT} + 5 %, fresh noise"] = (worse, features[SPOILT, 0])
     same, _ = _five_percent_worse(features[SPOILT, 0], compared)
     contrasts[f"{SPOILT} + 5 %, same noise"] = (same, features[SPOILT, 0])
     sizes = (1000, 3000)
@@ -276,7 +275,7 @@ def distances(of: Population, folder: Path, draws: int) -> bool:
     for name, (first, second) in contrasts.items():
         told = []
         for n in sizes:
-            shares, found = _fd_covered(first, second, compared, n, draws)
+            shares, found = _fd_covered(pool, first, second, compared, n, draws)
             held &= DISTANCE[0] <= shares <= DISTANCE[1]
             told.append(f"{shares:.1%}, {found:.0%}")
         print(f"| {name} | " + " | ".join(told) + " |", flush=True)
@@ -297,14 +296,11 @@ def _five_percent_worse(features: np.ndarray, reference: Moments) -> tuple[np.nd
 
 
 def _fd_covered(
-    first: np.ndarray, second: np.ndarray, reference: Moments, n: int, draws: int
+    pool: Executor, first: np.ndarray, second: np.ndarray, reference: Moments, n: int, draws: int
 ) -> tuple[float, float]:
     """The share of intervals that hold the mean difference at n, and of one-sided tests that find ``first`` worse."""
-    labels = stats.group_labels([f"{i:05d}" for i in range(n)])
-    made = []
-    for i in range(draws):
-        draw = np.random.default_rng([5, n, i]).integers(0, len(first), n)
-        made.append(np.subtract(*(_jackknifed(side[draw], labels, reference) for side in (first, second))))
+    drawn = partial(_drawn, first, second, reference, n)
+    made = list(pool.map(drawn, range(draws), chunksize=25))
     truth = float(np.mean([one[0] for one in made]))
     held = found = 0
     for whole, *replicates in made:
@@ -312,6 +308,13 @@ def _fd_covered(
         held += interval.low <= truth <= interval.high
         found += stats.jackknife_p(whole, replicates, alternative="greater") < 0.05
     return held / draws, found / draws
+
+
+def _drawn(first: np.ndarray, second: np.ndarray, reference: Moments, n: int, i: int) -> np.ndarray:
+    """The difference of the distances on one sample, and without each group: float64[1 + G]."""
+    labels = stats.group_labels([f"{i:05d}" for i in range(n)])
+    draw = np.random.default_rng([5, n, i]).integers(0, len(first), n)
+    return np.subtract(*(_jackknifed(side[draw], labels, reference) for side in (first, second)))
 
 
 def _jackknifed(rows: np.ndarray, labels: np.ndarray, reference: Moments) -> np.ndarray:
@@ -336,8 +339,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
         alarms = false_alarms(of, pool, options.gates, 300)
         power(of, pool, options.planted)
-    held = coverage(of, options.draws)
-    held &= distances(of, options.run, options.distances)
+        held = coverage(of, pool, options.draws)
+        held &= distances(of, pool, options.run, options.distances)
     print(f"\nfalse alarms {alarms:.1%}, allowed 5 %: {'met' if alarms <= 0.05 else 'NOT MET'}")
     print(
         f"coverage {MEANS[0]:.0%} to {MEANS[1]:.0%} for means, {DISTANCE[0]:.0%} to {DISTANCE[1]:.0%} for FD: ",
