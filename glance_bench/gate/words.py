@@ -57,7 +57,7 @@ def numbers(check: Mapping[str, Any]) -> str:
         parts.append(f"{values(check)}, {change(check)}, {check['n']} {unit}")
         if check["margin"] is not None:
             parts.append(f"margin {margin(check)}")
-        if check["verdict"] == "inconclusive" and check["detectable"] is not None:
+        if check["verdict"] == "inconclusive" and check["detectable"]:
             parts.append(f"so many find a change of {size(check, check['detectable'])}")
             if check["needed"] is not None and check["needed"] > check["n"]:
                 loss = check["difference"] * (-1 if check["better"] == "higher" else 1)
