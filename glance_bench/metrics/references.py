@@ -28,6 +28,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -256,7 +257,7 @@ def _make(source: Source, extractor: Extractor, folder: Path) -> None:
     n = d = 0
     with (folder / "features.f32").open("wb") as file:
         pictures = source.pictures(notes)
-        while batch := list(islice(pictures, BATCH)):
+        for batch in _ahead(iter(lambda: list(islice(pictures, BATCH)), [])):
             part = extractor.features(batch)
             _refuse_not_finite(str(source.path), part)
             n, d = n + len(part), part.shape[1]
@@ -265,6 +266,15 @@ def _make(source: Source, extractor: Extractor, folder: Path) -> None:
         raise GlanceBenchError(f"reference {source.path}: {n} images, at least two are needed")
     about = {"n": n, "d": d, "note": _sentence(notes), "extractor": extractor.recipe}
     (folder / "about.json").write_bytes(json_bytes(about))
+
+
+def _ahead(batches: Iterator[list[Picture]]) -> Iterator[list[Picture]]:
+    """The same batches, each read while the one before it is used."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def _sentence(notes: Counter[str]) -> str:
