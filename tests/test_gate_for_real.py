@@ -115,6 +115,5 @@ def test_the_same_samplers_on_fresh_noise_pass(tmp_path: Path) -> None:
     )
     run(tmp_path, "broken", **(changes | {"samplers": ["uniform-4", "uniform-8.yaml"]}), seed=21)
     code, found = gate(tmp_path, "broken", "baseline")
-    failed = {(check["sampler"], check["column"]) for check in found["checks"] if check["verdict"] == "fail"}
-    assert code == 1 and ("uniform-8", "truth") in failed
-    assert {sampler for sampler, _ in failed} == {"uniform-8"}
+    failed = {check["sampler"] for check in found["checks"] if check["verdict"] == "fail"}
+    assert code == 1 and failed == {"uniform-8"}
