@@ -7,6 +7,7 @@ character where Chinese is wanted, and pool the counts.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -28,7 +29,7 @@ WANTED: Part = ("wanted", "words", "higher", "words (Chinese: characters) that a
 CHINESE: Part = ("chinese", "Chinese", "higher", "whether Chinese is wanted", 3)
 
 
-class TextRows:
+class TextRows(ABC):
     """The rows of ``<label>[<reader>]``, whose columns are ``parts`` and ``unread``.
 
     Prompts whose wanted text leaves nothing to judge get no row. ``unread`` is 1 where the reader gave no answer: such
@@ -70,13 +71,13 @@ class TextRows:
                 )
         return rows
 
+    @abstractmethod
     def _tokens(self, text: str) -> int:
         """How many new tokens a judge may spend on an image that should show ``text``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _compare(self, prompt: Prompt, text: str, read: str) -> Row:
         """The row of an image that should show ``text`` and was read as ``read``."""
-        raise NotImplementedError
 
     def _row(self, read: str, words: Sequence[str], others: Sequence[str], chinese: bool) -> Row:
         """What both benchmarks count: ``words`` are wanted, ``others`` read. A string is a sequence of characters."""
