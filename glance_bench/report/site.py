@@ -6,6 +6,7 @@
     data/...                       pieces of data, loaded when they are needed (see ``chunks``)
     thumbs/b0/<sampler>/<row>.webp small copies of images
     report.json                    what was written: schema, files, digests of the images behind the thumbnails
+    README.md  .nojekyll  .eval_results/   where it is published, see ``publish``
 
 The same runs in the same places give the same bytes. Files of an earlier report that are no longer part of it are
 removed; a folder with anything else in it is refused.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,8 @@ __all__ = ["MARKER", "Options", "Written", "write_report"]
 
 SCHEMA = "glance-bench/report/1"
 MARKER = "report.json"
-OURS = {MARKER, "made-from.json"}  # the second lies beside the report that a run writes
+MADE_FROM = "made-from.json"  # lies beside the report that a run writes
+PARTS = ("data", "assets", "thumbs", "index.html", "README.md", ".nojekyll", ".eval_results")
 THUMBS_AT_MOST = 100 * 2**20
 SINGLE_AT_MOST = 10 * 2**20
 Say = Callable[[str], None]
@@ -46,12 +48,18 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How a report is written. ``originals``: whether it may point at the images in the run's folder."""
+    """How a report is written.
+
+    ``originals``: whether it may point at the images in the run's folder; ``beside``: more files for its folder, by
+    names out of PARTS; ``room``: bytes that thumbnails may take.
+    """
 
     images: Kept = "failures"
     single_file: bool = False
     originals: bool = True
     force: bool = False
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+    room: int = THUMBS_AT_MOST
 
 
 @dataclass
@@ -72,20 +80,27 @@ def write_report(
     Raises UsageError for a folder that holds something else, OSError where it cannot be written.
     """
     if options.single_file:
-        return _single(report, out if out.suffix == ".html" else out / "index.html", say)
+        return _single(report, out if out.suffix == ".html" else out / "index.html", options, say)
     before = _claimed(out, options.force)
     written = Written(out / "index.html")
     kept = before.get("thumbs", {})
     listing: dict[str, str] = {}
-    room = THUMBS_AT_MOST
+    room = options.room
     pictures = {}
     ranked = {board.number: _overall(board) for board in report.boards}
-    for board in report.boards:
+    for place, board in enumerate(report.boards):
         originals = _originals(board, out) if options.originals else None
         flags = None
         if board.records is not None and not (originals is not None and _beside(board, out)):
             flags, used = _write_thumbs(
-                board, ranked[board.number], out, options, kept, listing, room, written
+                board,
+                ranked[board.number],
+                out,
+                options,
+                kept,
+                listing,
+                room // (len(report.boards) - place),
+                written,
             )
             room -= used
         pictures[board.number] = Pictures("" if flags is None or not flags.any() else bits(flags), originals)
@@ -96,6 +111,9 @@ def write_report(
     _write(out, "assets/report.css", style().encode(), written)
     _write(out, "assets/report.js", script().encode(), written)
     _write(out, "index.html", page(report, index_of(report, pictures)).encode(), written)
+    for name, data in options.beside.items():
+        if name in before.get("files", ()) or not (out / name).exists():  # what others put there stays
+            _write(out, name, data, written)
     marker = {"schema": SCHEMA, "files": sorted(written.files), "thumbs": listing}
     for stale in set(before.get("files", ())) | set(kept):
         if stale not in listing and stale not in written.files:
@@ -108,29 +126,33 @@ def _claimed(out: Path, force: bool) -> dict[str, Any]:
     """What an earlier report left in ``out``; refuses a folder that holds anything else."""
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; -o names a folder")
-    held = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    try:
-        before = json.loads((out / MARKER).read_bytes())
-        if before["schema"] == SCHEMA:
-            safe = [name for name in [*before["files"], *before["thumbs"]] if _inside(name)]
-            return {"files": [n for n in safe if n in before["files"]], "thumbs": dict(before["thumbs"])}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass
-    if held and not held & OURS and not force:
-        some = ", ".join(sorted(held)[:3])
+    held = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    marker = _document(out / MARKER)
+    if str(marker.get("schema", "")).startswith("glance-bench/report/"):
+        try:
+            files = [name for name in marker["files"] if _inside(name)]
+            return {"files": files, "thumbs": {k: v for k, v in marker["thumbs"].items() if _inside(k)}}
+        except (KeyError, TypeError, AttributeError):  # of another version: nothing in it is relied on
+            return {}
+    if held and "inputs" not in _document(out / MADE_FROM) and not force:
         raise UsageError(
-            f"{out} is not empty and holds no report ({some}): name another folder, or add --force"
+            f"{out} is not empty and holds no report ({', '.join(held[:3])}): name another folder, or add --force"
         )
     return {}
 
 
+def _document(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty for anything else."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _inside(name: str) -> bool:
     path = Path(name)
-    return (
-        not path.is_absolute()
-        and ".." not in path.parts
-        and path.parts[0] in ("data", "assets", "thumbs", "index.html")
-    )
+    return not path.is_absolute() and ".." not in path.parts and path.parts[:1] in [(part,) for part in PARTS]
 
 
 def _write(out: Path, name: str, data: bytes, written: Written) -> None:
@@ -220,10 +242,12 @@ def _write_thumbs(
     return flags, used
 
 
-def _single(report: Report, path: Path, say: Say) -> Written:
+def _single(report: Report, path: Path, options: Options, say: Say) -> Written:
     """One file with everything in it, and as many images as SINGLE_AT_MOST has room for."""
     import numpy as np
 
+    if path.is_file() and not options.force and b"glance-bench</title>" not in path.read_bytes():
+        raise UsageError(f"{path} is there and is no report: name another file, or add --force")
     written = Written(path, [path.name])
     ranked = {board.number: _overall(board) for board in report.boards}
     pieces = dict(_pieces(report, ranked))
@@ -236,7 +260,7 @@ def _single(report: Report, path: Path, say: Say) -> Written:
         flags = np.zeros((len(board.samplers), len(board.rows)), dtype=bool)
         inside: dict[str, str] = {}
         left = share - flags.size // 4
-        for sampler, row, data in _encoded(board, ranked[board.number], written):
+        for sampler, row, data in _encoded(board, ranked[board.number], options.images, written):
             if len(data) + 16 > left:
                 written.left_out += 1
                 continue
@@ -251,10 +275,10 @@ def _single(report: Report, path: Path, say: Say) -> Written:
 
 
 def _encoded(
-    board: Board, overall: npt.NDArray[np.float64] | None, written: Written
+    board: Board, overall: npt.NDArray[np.float64] | None, kept: Kept, written: Written
 ) -> Iterator[tuple[int, int, str]]:
     """Images as data URIs."""
-    wanted: Sequence[tuple[int, int, Path, str]] = list(_images_of(board, overall, "failures"))
+    wanted: Sequence[tuple[int, int, Path, str]] = list(_images_of(board, overall, kept))
     for (sampler, row, path, _), found in zip(wanted, thumbnails([one[2] for one in wanted]), strict=True):
         if isinstance(found, str):
             written.unreadable.append(f"{path}: {found}")
