@@ -97,5 +97,8 @@ def report(
         if serve:
             folders = [] if publish is not None else [source.folder for source in found.sources]
             serve_report(
-                written.page, folders, port, lambda told: print(f"serving: {told}  (Ctrl-C ends it)", flush=True)
+                written.page,
+                folders,
+                port,
+                lambda told: print(f"serving: {told}  (Ctrl-C ends it)", flush=True),
             )

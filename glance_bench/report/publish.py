@@ -100,7 +100,11 @@ def readme(report: Report) -> str:
     ]
     for board in report.boards:
         samplers = ", ".join(_code(name) for name in board.samplers)
-        testbed = ". **TESTBED**: tiny models, which say nothing about published ones" if board.results["testbed"] else ""
+        testbed = (
+            ". **TESTBED**: tiny models, which say nothing about published ones"
+            if board.results["testbed"]
+            else ""
+        )
         body.append(f"- {_code(board.label)}, {board.results['prompts']} prompts: {samplers}{testbed}")
     body += ["", "Results it was made from, by their digests:", ""]
     body += [f"- {_code(one.name)} {one.evidence.results['digest']}" for one in report.sources]
@@ -131,7 +135,9 @@ def eval_results(
             say(f"{board.label}: no .eval_results, a testbed's numbers say nothing about published models")
             continue
         for row in board.results["samplers"]:
-            name = "--".join((board.source.name, board.results["model"], row["sampler"], board.results["prompt_set"]))
+            name = "--".join(
+                (board.source.name, board.results["model"], row["sampler"], board.results["prompt_set"])
+            )
             entries = list(_entries(board, row, dataset, source))
             files[f".eval_results/{slug(name)}.yaml"] = _yaml(entries)
     return files

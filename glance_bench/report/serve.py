@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -36,10 +37,8 @@ def serve(page: Path, folders: Sequence[Path], port: int, say: Callable[[str], N
     """Serve until Ctrl-C. ``say`` is told the address. See ``server_of``."""
     with server_of(page, folders, port) as server:
         say(server.address)
-        try:
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass
 
 
 def server_of(page: Path, folders: Sequence[Path], port: int) -> Server:
@@ -56,7 +55,9 @@ def server_of(page: Path, folders: Sequence[Path], port: int) -> Server:
     except (OSError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         why = "is in use" if taken else f"cannot be had ({error})"
-        raise GlanceBenchError(f"port {port} {why}: name another with --port, 0 takes any free one") from error
+        raise GlanceBenchError(
+            f"port {port} {why}: name another with --port, 0 takes any free one"
+        ) from error
 
 
 class Server(ThreadingHTTPServer):
