@@ -92,13 +92,16 @@ class _Handler(SimpleHTTPRequestHandler):
         if self.headers.get("Host") not in self.server.names:
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "Not the name of this machine")
             return None
-        if self.path == "/" and self.server.home != "/":
+        if self.path == "/":
             self.send_response(HTTPStatus.FOUND)
             self.send_header("Location", self.server.home)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return None
-        return super().send_head()
+        elif self.path == "/favicon.ico":  # browsers ask for one unasked
+            self.send_response(HTTPStatus.NO_CONTENT)
+        else:
+            return super().send_head()
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
 
     def translate_path(self, path: str) -> str:
         """The file behind an address, or a path at which nothing can be."""
