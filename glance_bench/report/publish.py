@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from glance_bench.baselines import summary
 from glance_bench.download import offline
 from glance_bench.errors import GlanceBenchError, UsageError, near_misses
-from glance_bench.report.site import MARKER, PARTS, Options, Written, write_report
+from glance_bench.report.site import FOLDERS, MARKER, Options, Written, write_report
 from glance_bench.report.text import visible
 from glance_bench.sealed import slug
 
@@ -217,7 +217,7 @@ def _upload(folder: Path, space: str, force: bool) -> None:
             repo_type="space",
             folder_path=folder,
             commit_message="A report of glance-bench",
-            delete_patterns=[f"{part}/**" for part in PARTS if "." not in part.lstrip(".")],
+            delete_patterns=[f"{part}/**" for part in FOLDERS],
         )
     except (errors.HTTPError, errors.HFValidationError, OSError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

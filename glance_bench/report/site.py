@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 
     from glance_bench.report.model import Board, Report
 
-__all__ = ["MARKER", "Options", "Written", "write_report"]
+__all__ = ["FOLDERS", "MARKER", "Options", "Written", "write_report"]
 
 SCHEMA = "glance-bench/report/1"
 MARKER = "report.json"
 MADE_FROM = "made-from.json"  # lies beside the report that a run writes
-PARTS = ("data", "assets", "thumbs", "index.html", "README.md", ".nojekyll", ".eval_results")
+FOLDERS = ("data", "assets", "thumbs", ".eval_results")
+PARTS = (*FOLDERS, "index.html", "README.md", ".nojekyll")
 THUMBS_AT_MOST = 100 * 2**20
 SINGLE_AT_MOST = 10 * 2**20
 Say = Callable[[str], None]
