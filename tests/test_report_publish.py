@@ -192,7 +192,7 @@ def test_results_for_model_pages(large: Run, hub: Hub) -> None:
     assert done.exit_code == 0, done.output
     files = {name: data for name, data in hub.sent.items() if name.startswith(".eval_results/")}
     assert len(files) == len(SAMPLERS) and all(
-        re.fullmatch(r"\.eval_results/[\w.-]+\.yaml", name, re.ASCII) for name in files
+        re.fullmatch(r"\.eval_results/[\w.=-]+\.yaml", name, re.ASCII) for name in files
     )
     results = read_evidence(large.folder).results
     wanted = {c["name"]: c for c in results["columns"] if c["headline"]}
