@@ -22,11 +22,12 @@ from .intervals import (
 )
 from .latency import LogRatio, log_ratio, log_ratio_difference
 from .margins import Better, Verdict, verdict
+from .permutation import permutation
 from .power import minimum_detectable, needed_n
 from .ranking import tied_groups, win_tie_loss
 from .ratios import Ratio, jackknife_ratio, ratio_of_means
 from .resampling import mean_intervals
-from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip
+from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip, sign_flip_bound
 
 __all__ = [
     "FEWEST_IMAGES",
