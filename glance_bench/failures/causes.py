@@ -21,7 +21,7 @@ __all__ = ["Causes"]
 FALLS = 3  # metrics whose fall is told
 SHOWN = 200  # characters of a text
 LISTED = 6  # things that are missing
-BROKEN = {"non_finite": "non-finite numbers", "black": "black all over"}
+BROKEN = {"non_finite": "has non-finite numbers", "black": "is black all over"}
 FAULTS = {"missing": "missing", "faults": "wrong", "reason": "wrong"}  # what notes list, by how their names end
 
 
@@ -89,8 +89,8 @@ class Causes:
         said = []
         for name, values in self._broken.items():
             if values[sampler, row] > 0:
-                too = f", as {self._teacher}'s is" if values[self._grid.reference, row] > 0 else ""
-                said.append(f"the image is {BROKEN[name]}{too}")
+                too = f", {self._teacher}'s too" if values[self._grid.reference, row] > 0 else ""
+                said.append(f"the image {BROKEN[name]}{too}")
         return said
 
     def _of_missing(self, sampler: int, row: int) -> list[str]:

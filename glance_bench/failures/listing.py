@@ -228,7 +228,7 @@ def _worst(document: Mapping[str, Any], board: Mapping[str, Any]) -> Iterator[st
     unit = "in standard deviations of the column that fell most" if by == OVERALL else f"in {by}"
     among = "" if document["category"] is None else f" of category {document['category']!r}"
     if not board["images"]:
-        yield f"No image{among} is worse than the reference's {unit}"
+        yield f"No image{among} is worse than the reference's{'' if by == OVERALL else f' in {by}'}"
         return
     yield f"The {len(board['images'])} images{among} that lose most against {board['reference']}, {unit}:"
     for rank, image in enumerate(board["images"], start=1):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import product
 from typing import Literal
 
-from rapidfuzz.distance import Indel, Levenshtein
+from rapidfuzz.distance import Indel
 
 __all__ = ["Op", "Piece", "diff", "marked"]
 
@@ -15,6 +17,7 @@ Piece = tuple[Op, str]
 
 ALIKE = 0.5  # words less similar than that are replaced whole: letters that they share by chance would not be read
 LETTERS = 4000  # a word longer than that is compared no further
+CELLS = 2500  # pairs of words that are compared in one stretch where nothing agrees
 
 
 def diff(wanted: str, read: str) -> list[Piece]:
@@ -26,15 +29,16 @@ def diff(wanted: str, read: str) -> list[Piece]:
     """
     ours, theirs = wanted.split(), read.split()
     words: list[list[Piece]] = []
-    for tag, i, i_end, j, j_end in Levenshtein.opcodes(_keys(ours), _keys(theirs)):
-        gone, new = ours[i:i_end], theirs[j:j_end]
+    gone: list[str] = []
+    new: list[str] = []
+    for tag, i, i_end, j, j_end in Indel.opcodes(_keys(ours), _keys(theirs)):
         if tag == "equal":
-            words += [[("=", word)] for word in gone]
-        elif tag == "replace":
-            words += [_letters(*pair) for pair in zip(gone, new, strict=True)]
+            words += _aligned(gone, new)
+            words += [[("=", word)] for word in ours[i:i_end]]
+            gone, new = [], []
         else:
-            words += [[("-", word)] for word in gone] + [[("+", word)] for word in new]
-    return _joined(words)
+            gone, new = gone + ours[i:i_end], new + theirs[j:j_end]
+    return _joined(words + _aligned(gone, new))
 
 
 def marked(pieces: Iterable[Piece]) -> str:
@@ -51,12 +55,47 @@ def _keys(words: Sequence[str]) -> list[Hashable]:
     return [key or word for key, word in zip(kept, words, strict=True)]
 
 
+def _aligned(gone: Sequence[str], new: Sequence[str]) -> list[list[Piece]]:
+    """Words that became others: the pairs that are alike and most alike together, letter by letter, the rest whole.
+
+    Leaving out a word or putting one in costs 1, making one of another up to 1, by how little they are alike.
+    """
+    if not gone or not new or len(gone) * len(new) > CELLS:
+        return [*([("-", word)] for word in gone), *([("+", word)] for word in new)]
+    alike = [[_alike(a, b) for b in new] for a in gone]
+    cost = [[float(i + j) for j in range(len(new) + 1)] for i in range(len(gone) + 1)]
+    for i, j in product(range(len(gone)), range(len(new))):
+        pair = cost[i][j] + 2 * (1 - alike[i][j]) if alike[i][j] >= ALIKE else math.inf
+        cost[i + 1][j + 1] = min(pair, cost[i][j + 1] + 1, cost[i + 1][j] + 1)
+    words: list[list[Piece]] = []
+    i, j = len(gone), len(new)
+    while i or j:
+        if j and cost[i][j] == cost[i][j - 1] + 1:
+            j -= 1
+            words.append([("+", new[j])])
+        elif i and cost[i][j] == cost[i - 1][j] + 1:
+            i -= 1
+            words.append([("-", gone[i])])
+        else:
+            i, j = i - 1, j - 1
+            words.append(_letters(gone[i], new[j]))
+    return words[::-1]
+
+
+def _alike(gone: str, new: str) -> float:
+    """How alike two words are, 0 to 1, whatever their case."""
+    if max(len(gone), len(new)) > LETTERS:
+        return 0.0
+    return float(Indel.normalized_similarity(_folded(gone), _folded(new)))
+
+
+def _folded(word: str) -> list[str]:
+    return [c.casefold() for c in word]
+
+
 def _letters(gone: str, new: str) -> list[Piece]:
-    ours, theirs = [c.casefold() for c in gone], [c.casefold() for c in new]
-    if max(len(gone), len(new)) > LETTERS or Indel.normalized_similarity(ours, theirs) < ALIKE:
-        return [("-", gone), ("+", new)]
     pieces: list[Piece] = []
-    for tag, i, i_end, j, j_end in Indel.opcodes(ours, theirs):
+    for tag, i, i_end, j, j_end in Indel.opcodes(_folded(gone), _folded(new)):
         if tag == "equal":
             pieces.append(("=", gone[i:i_end]))
         else:
