@@ -14,6 +14,7 @@ import pytest
 from glance_bench.commands import failing
 from glance_bench.evidence import read_evidence, write_evidence
 from glance_bench.failures.listing import lines, listing
+from glance_bench.report.model import load
 
 from .fake_run import finish, make_run, prompts_of
 
@@ -23,7 +24,7 @@ EVIL = 'ev|il & <b>%_x</b> [y]($z) "q" `c`\nnext\x1b[31m\u202e'
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run of two models and a black image, a run of one sampler, and the evidence alone of the first."""
+    """A folder with a run of two models and a black image, the evidence of it alone, and a run of one sampler."""
     folder = tmp_path_factory.mktemp("runs")
     prompts = prompts_of(24)
     finish(make_run(folder / "one", prompts, samplers=SAMPLERS, black=[("uniform-4", "p001")]))
@@ -55,7 +56,9 @@ def test_the_worst_images_with_causes_and_paths(runs: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     shown = done.stdout.splitlines()
     heads = [line for line in shown if "against teacher-50" in line and not line.startswith("The")]
-    assert heads == [f"{model} on testbed (TESTBED), against teacher-50" for model in ("testbed-flux", "testbed-qwen")]
+    assert heads == [
+        f"{model} on testbed (TESTBED), against teacher-50" for model in ("testbed-flux", "testbed-qwen")
+    ]
     assert sum(line.startswith("The 3 images that lose most") for line in shown) == 2
     first = shown.index(next(line for line in shown if line.startswith("  1. ")))
     assert shown[first].startswith("  1. uniform-4, p001 #0 (")
@@ -83,7 +86,17 @@ def test_json_is_the_ranking_that_the_samples_give(runs: Path) -> None:
     samples = read_evidence(runs / "one").samples
     for board in document["boards"]:
         assert set(board) == {
-            *("model", "prompt_set", "testbed", "reference", "columns", "ranked_by", "tests", "sentences", "images"),
+            *(
+                "model",
+                "prompt_set",
+                "testbed",
+                "reference",
+                "columns",
+                "ranked_by",
+                "tests",
+                "sentences",
+                "images",
+            ),
         }
         assert board["columns"][0] == "overall"
         assert board["ranked_by"] == "truth"
@@ -124,11 +137,13 @@ def test_evidence_without_images_is_ranked_all_the_same(runs: Path) -> None:
 def test_images_of_an_unpacked_bundle_are_found(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs / "kept", tmp_path / "bundle")
     (tmp_path / "bundle" / "images").mkdir()
-    sha = read_evidence(runs / "one").samples.set_index(["model", "sampler", "prompt_id"]).loc[
-        ("testbed-flux", "uniform-4", "p001"), "image_sha256"
-    ]
+    sha = (
+        read_evidence(runs / "one")
+        .samples.set_index(["model", "sampler", "prompt_id"])
+        .loc[("testbed-flux", "uniform-4", "p001"), "image_sha256"]
+    )
     (tmp_path / "bundle" / "images" / f"{sha}.png").write_bytes(b"a picture")
-    found = listing(read_evidence(tmp_path / "bundle"), top=1)["boards"][0]["images"][0]
+    found = listing(load([tmp_path / "bundle"]), top=1)["boards"][0]["images"][0]
     assert found["image"] == str(tmp_path / "bundle" / "images" / f"{sha}.png")
     assert found["reference_image"] is None
 
@@ -136,10 +151,18 @@ def test_images_of_an_unpacked_bundle_are_found(runs: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("one", "--sampler", "uniform-5"), 2, "no sampler 'uniform-5'; did you mean 'uniform-4' or 'uniform-8'?"),
+        (
+            ("one", "--sampler", "uniform-5"),
+            2,
+            "no sampler 'uniform-5'; did you mean 'uniform-8' or 'uniform-4'?",
+        ),
         (("one", "--sampler", "teacher-50"), 2, "'teacher-50' is what the others are compared with"),
         (("one", "--metric", "trut"), 2, "no metric or column 'trut'; did you mean 'truth'"),
-        (("one", "--metric", "fd[fake]"), 2, "'fd[fake]' has no value of an image and its reference to rank by"),
+        (
+            ("one", "--metric", "fd[fake]"),
+            2,
+            "'fd[fake]' has no value of an image and of its reference to rank by",
+        ),
         (("one", "--category", "sing"), 2, "no category 'sing'; did you mean 'sign'"),
         (("one", "--top", "-1"), 2, "top"),
         (("nowhere",), 3, "nowhere is not a finished run"),
@@ -172,7 +195,7 @@ def test_one_sampler(runs: Path) -> None:
 def test_hostile_prompts_print_on_their_own_lines(tmp_path: Path) -> None:
     prompts = [replace(prompt, text=EVIL, category=EVIL, wanted_text=(EVIL,)) for prompt in prompts_of(6)]
     finish(make_run(tmp_path / "run", prompts, models=["testbed-flux"], samplers=SAMPLERS))
-    shown = list(lines(listing(read_evidence(tmp_path / "run"), metric="ocr")))
+    shown = list(lines(listing(load([tmp_path / "run"]))))
     assert any("ev|il" in line for line in shown)
     assert not any(c in line for line in shown for c in "\n\x1b\u202e")
     done = process(tmp_path, "run")
@@ -183,7 +206,7 @@ def test_hostile_prompts_print_on_their_own_lines(tmp_path: Path) -> None:
 def test_a_planted_loss_is_printed(tmp_path: Path) -> None:
     """uniform-4 swaps colours in half of its images: Truth falls, which 40 prompts are enough to show."""
     finish(make_run(tmp_path / "run", prompts_of(40), models=["testbed-flux"], samplers=SAMPLERS))
-    document = listing(read_evidence(tmp_path / "run"))
+    document = listing(load([tmp_path / "run"]))
     (board,) = document["boards"]
     told = [one["text"] for one in board["sentences"] if one["sampler"] == "uniform-4"]
     assert told

@@ -13,7 +13,9 @@ __all__ = ["failures"]
 
 
 def failures(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a folder of a run's evidence.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder, or a folder of a run's evidence.")
+    ],
     sampler: Annotated[
         str | None, typer.Option(help="Only images of this sampler; default: of all but the reference.")
     ] = None,
@@ -30,12 +32,10 @@ def failures(
 ) -> None:
     """Where samplers fail: what stands out on which prompts, and the images that lose most, with causes."""
     with guarded():
-        from ..evidence import read_evidence
         from ..failures.listing import lines, listing
+        from ..report.model import load
 
-        document = listing(
-            read_evidence(folder), sampler=sampler, metric=metric, category=category, top=top
-        )
+        document = listing(load([folder]), sampler=sampler, metric=metric, category=category, top=top)
         if as_json:
             print_json(document)
         else:

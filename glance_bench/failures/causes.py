@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["Causes"]
 
 FALLS = 3  # metrics whose fall is told
+SLIGHT = 0.5  # standard deviations; a smaller fall is told only where there is no larger one
 SHOWN = 200  # characters of a text
-LISTED = 6  # things that are missing
+LISTED = 8  # things that are missing
 BROKEN = {"non_finite": "has non-finite numbers", "black": "is black all over"}
-FAULTS = {"missing": "missing", "faults": "wrong", "reason": "wrong"}  # what notes list, by how their names end
+FAULTS = {
+    "missing": "missing",
+    "faults": "wrong",
+    "reason": "wrong",
+}  # what notes list, by how their names end
 
 
 class Causes:
@@ -45,7 +50,9 @@ class Causes:
         self._columns = {c["name"]: c for c in columns if c["name"] in dropped and c["name"] != FAILED}
         self._values = {name: grid.values(name) for name in self._columns}
         self._spread = {name: spread_of(dropped[name]) for name in self._columns}
-        self._usual = {name: float(np.nanmean(values[grid.reference])) for name, values in self._values.items()}
+        self._usual = {
+            name: float(np.nanmean(values[grid.reference])) for name, values in self._values.items()
+        }
         self._broken = {name: grid.values(name) for name in BROKEN if name in grid.samples}
         self._teacher = grid.samplers[grid.reference]
         notes = [] if records is None else [name for name in records if _ending(name) in ("read", *FAULTS)]
@@ -98,9 +105,7 @@ class Causes:
         for name in self._notes:
             if (ending := _ending(name)) not in FAULTS:
                 continue
-            own, theirs = (
-                _entries(self._note(name, s, row) or "") for s in (sampler, self._grid.reference)
-            )
+            own, theirs = (_entries(self._note(name, s, row) or "") for s in (sampler, self._grid.reference))
             new, old = [one for one in own if one not in theirs], [one for one in own if one in theirs]
             what = f"{_label(name)}: {FAULTS[ending]}"
             if new:
@@ -119,14 +124,17 @@ class Causes:
             fall = float(self._dropped[name][sampler, row]) / self._spread[name]
             if np.isfinite(fall) and fall > furthest.get(column["metric"], (-np.inf, ""))[0]:
                 furthest[column["metric"]] = fall, name
-        falls, failed = [], []
+        falls: list[str] = []
+        failed: list[str] = []
         for fall, name in sorted(furthest.values(), key=lambda one: -one[0]):
             column = self._columns[name]
             own, theirs = self._values[name][[sampler, self._grid.reference], row]
             before, after = (number(value, column["decimals"]) for value in (theirs, own))
             verb = "fell" if column["better"] == "higher" else "rose"
-            if fall > 0 and before != after:
-                falls.append(f"{column['title']} {verb} from {before} to {after} ({self._beside(sampler, row)})")
+            if fall > (SLIGHT if falls else 0) and before != after:
+                falls.append(
+                    f"{column['title']} {verb} from {before} to {after} ({self._beside(sampler, row)})"
+                )
             if self._low(name, own) and self._low(name, theirs):
                 usual = number(self._usual[name], column["decimals"])
                 failed.append(f"{self._teacher} failed too: {column['title']} {before}, its mean is {usual}")
@@ -171,4 +179,5 @@ def _quoted(text: str) -> str:
 
 def _listed(things: Sequence[str]) -> str:
     more = f" and {len(things) - LISTED} more" if len(things) > LISTED else ""
-    return "; ".join(one if len(one) <= SHOWN else one[:SHOWN] + "..." for one in things[:LISTED]) + more
+    parted = "; " if any("," in one for one in things) else ", "
+    return parted.join(one if len(one) <= SHOWN else one[:SHOWN] + "..." for one in things[:LISTED]) + more

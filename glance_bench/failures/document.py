@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..comparison.document import finite
 from .causes import Causes
@@ -15,7 +15,16 @@ from .summary import sentences
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..prompts import Prompt
+
+class Asked(Protocol):
+    """A prompt, as far as causes need it."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def wanted_text(self) -> tuple[str, ...]: ...
+
 
 __all__ = ["SCHEMA", "causes_of", "document"]
 
@@ -28,7 +37,7 @@ def document(
     columns: Sequence[Column],
     *,
     records: pd.DataFrame | None = None,
-    prompts: Sequence[Prompt] = (),
+    prompts: Sequence[Asked] = (),
     most: int = MOST,
 ) -> dict[str, Any]:
     """The document of a board (see the package's docstring). Deterministic.
@@ -64,7 +73,7 @@ def causes_of(
     columns: Sequence[Column],
     dropped: Mapping[str, Any],
     records: pd.DataFrame | None,
-    prompts: Sequence[Prompt],
+    prompts: Sequence[Asked],
 ) -> Causes:
     """The causes of a board's images. ``records`` are ``results.scored_records``, of this board or of the whole run;
     None where there are none. ``prompts`` are those of its set.

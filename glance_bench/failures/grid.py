@@ -109,9 +109,7 @@ class Grid:
         for s in range(len(values)):
             own = there[s]
             count = np.bincount(self.prompt_of[own], minlength=len(self.prompts))
-            total = np.bincount(
-                self.prompt_of[own], weights=values[s, own], minlength=len(self.prompts)
-            )
+            total = np.bincount(self.prompt_of[own], weights=values[s, own], minlength=len(self.prompts))
             np.divide(total, count, out=made[s], where=count > 0)
         return made
 

@@ -13,9 +13,8 @@ The document (schema ``glance-bench/worst/1``)::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,14 +30,7 @@ from .summary import sentences
 from .words import diff, marked
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..evidence import Evidence
-    from ..prompts import Prompt
-    from ..store import Run
-    from .causes import Causes
-    from .drops import Column
-    from .grid import Floats
+    from ..report.model import Board, Report
 
 __all__ = ["SCHEMA", "lines", "listing"]
 
@@ -47,7 +39,7 @@ TEXT_SHOWN = 160  # characters of a prompt's text in a line
 
 
 def listing(
-    evidence: Evidence,
+    report: Report,
     *,
     sampler: str | None = None,
     metric: str = OVERALL,
@@ -56,146 +48,125 @@ def listing(
 ) -> dict[str, Any]:
     """The ``top`` images of every board that lose most, of all samplers or one, in all categories or one.
 
-    ``metric`` is a column, a metric (its first column) or "overall". Boards that lack the sampler or the column are
-    left out. Raises UsageError for names that no board has.
+    ``metric`` is a column, a metric (its first column) or "overall". Boards that lack the sampler, the column or the
+    category are left out. Raises UsageError for names that no board has.
     """
-    boards = []
-    run = _run_of(evidence)
-    records = None if run is None else _records(run)
-    columns = {str(column["name"]): column for column in evidence.results["columns"]}
-    known: dict[str, set[str]] = {"metric": {OVERALL}, "sampler": set(), "category": set()}
-    for board in evidence.results["boards"]:
-        grid = Grid.of(evidence.samples, board, _rows(evidence, board))
-        dropped = drops(grid, list(columns.values()))
-        names = {metric: metric for metric in dropped}
-        for name in dropped:
-            if name != OVERALL:
-                names.setdefault(columns[name]["metric"], name)
-        categories = grid.facets()["category"].fillna("").astype(str)
-        others = [name for name in grid.samplers if name != board["reference"]]
-        known["metric"] |= set(names)
-        known["sampler"] |= set(others)
-        known["category"] |= set(categories)
-        asked = (metric in names, sampler in (None, *others), category in (None, *categories))
-        if not all(asked):
-            continue
+    ranking = [_Ranking(board) for board in report.boards]
+    asked = {"sampler": sampler, "metric": metric, "category": category}
+    for option, name in asked.items():
+        known = {one for board in ranking for one in board.known[option]}
+        if name is not None and name not in known:
+            raise UsageError(_unknown(option, name, known, report))
+    fitting = [
+        board
+        for board in ranking
+        if all(name is None or name in board.known[option] for option, name in asked.items())
+    ]
+    if not fitting:
+        named = ", ".join(repr(name) for name in asked.values() if name is not None)
+        raise UsageError(f"no board has all of {named}")
+    made: dict[str, Any] = finite(
+        {
+            "schema": SCHEMA,
+            "run": report.title,
+            **asked,
+            "boards": [board.document(sampler, metric, category, top) for board in fitting],
+        }
+    )
+    return made
+
+
+def _unknown(option: str, name: str, known: set[str], report: Report) -> str:
+    if option == "sampler" and name in {board.reference for board in report.boards}:
+        return f"--sampler: {name!r} is what the others are compared with"
+    columns = [column for board in report.boards for column in board.columns]
+    if option == "metric" and any(name in (column["name"], column["metric"]) for column in columns):
+        valid = ", ".join(sorted(known))
+        return f"--metric: {name!r} has no value of an image and of its reference to rank by; valid: {valid}"
+    what = "metric or column" if option == "metric" else option
+    return f"--{option}: {report.title} has no {what} {name!r}; {near_misses(name, known)}"
+
+
+class _Ranking:
+    """One board and what its images lose. ``known`` are the names that each option may have."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._grid = Grid.of(board.samples, board.results, board.rows)
+        self._drops = drops(self._grid, board.columns)
+        self._category = np.array(self._grid.facets()["category"].fillna("").astype(str))[
+            self._grid.prompt_of
+        ]
+        self._metrics = {
+            column["metric"]: column["name"]
+            for column in reversed(board.columns)
+            if column["name"] in self._drops
+        } | {name: name for name in self._drops}
+        self.known = {
+            "sampler": set(self._grid.samplers) - {board.reference},
+            "metric": set(self._metrics),
+            "category": set(self._category),
+        }
+
+    def document(self, sampler: str | None, metric: str, category: str | None, top: int) -> dict[str, Any]:
+        """The board's entry of the document."""
+        board, grid, by = self._board, self._grid, self._metrics[metric]
         among = np.ones(grid.shape, dtype=bool)
         if sampler is not None:
             among &= (np.array(grid.samplers) == sampler)[:, None]
         if category is not None:
-            among &= (categories == category).to_numpy()[grid.prompt_of]
-        by = names[metric]
-        chosen = worst(dropped[by], top, ties=dropped[OVERALL], among=among)
-        prompts = [] if run is None else run.prompts(str(board["prompt_set"]))
-        explained = causes_of(grid, list(columns.values()), dropped, records, prompts)
-        shown = _Images(evidence, grid, explained, dropped, columns.get(by), by, records)
-        told, tests = sentences(grid, list(columns.values()))
-        boards.append(
-            {
-                **{key: board[key] for key in ("model", "prompt_set", "testbed", "reference")},
-                "columns": list(dropped),
-                "ranked_by": by,
-                "tests": tests,
-                "sentences": [asdict(one) for one in told if sampler in (None, one.sampler)],
-                "images": [shown.entry(s, r) for s, r in chosen],
-            }
-        )
-    for option, name in (("sampler", sampler), ("metric", metric), ("category", category)):
-        if name is not None and name not in known[option]:
-            raise UsageError(_unknown(option, name, known[option], evidence, columns))
-    if not boards:
-        raise UsageError(f"{evidence.path}: no board has all of these: {sampler or ''} {metric} {category or ''}")
-    asked_for = {"sampler": sampler, "category": category, "metric": metric}
-    made: dict[str, Any] = finite({"schema": SCHEMA, "run": evidence.name, **asked_for, "boards": boards})
-    return made
-
-
-def _unknown(
-    option: str, name: str, known: set[str], evidence: Evidence, columns: Mapping[str, Column]
-) -> str:
-    references = {str(board["reference"]) for board in evidence.results["boards"]}
-    if option == "sampler" and name in references:
-        return f"--sampler: {name!r} is what the others are compared with"
-    if option == "metric" and any(name in (c["name"], c["metric"]) for c in columns.values()):
-        return f"--metric: {name!r} has no value of an image and its reference to rank by; {near_misses('', known)}"
-    what = "metric or column" if option == "metric" else option
-    return f"--{option}: {evidence.path} has no {what} {name!r}; {near_misses(name, known)}"
-
-
-class _Images:
-    """What is told of the images of one board."""
-
-    def __init__(
-        self,
-        evidence: Evidence,
-        grid: Grid,
-        explained: Causes,
-        dropped: Mapping[str, Floats],
-        column: Column | None,
-        by: str,
-        records: pd.DataFrame | None,
-    ) -> None:
-        self._evidence, self._grid, self._explained = evidence, grid, explained
-        self._drop, self._reference = dropped[by], grid.reference
-        self._values = None if column is None else grid.values(by)
-        self._places = grid.positions(grid.samples)
-        self._files = {} if records is None else dict(zip(records["image_sha256"], records["image"], strict=True))
-        self._texts = evidence.prompts.get(str(grid.samples["prompt_set"].iloc[0]), {})
-
-    def entry(self, s: int, r: int) -> dict[str, Any]:
-        """One image of the document."""
-        own, theirs = self._sample(s, r), self._sample(self._reference, r)
-        prompt = self._grid.rows[r][0]
-        texts = [
-            {"by": by, "wanted": wanted, "read": read, "diff": [list(piece) for piece in diff(wanted, read)]}
-            for by, wanted, read in self._explained.texts(s, r)
-        ]
+            among &= self._category == category
+        told, tests = sentences(grid, board.columns)
+        chosen = worst(self._drops[by], top, ties=self._drops[OVERALL], among=among)
         return {
-            "sampler": self._grid.samplers[s],
-            "prompt": prompt,
-            "index": self._grid.rows[r][1],
-            "category": "" if own["category"] is None else str(own["category"]),
-            "text": self._texts.get(prompt, ""),
-            "seed": int(own["seed"]),
-            "drop": float(self._drop[s, r]),
-            "value": None if self._values is None else float(self._values[s, r]),
-            "reference_value": None if self._values is None else float(self._values[self._reference, r]),
-            "causes": self._explained.of(s, r),
-            "texts": texts,
-            "image": self._file(own),
-            "reference_image": self._file(theirs),
+            **{key: board.results[key] for key in ("model", "prompt_set", "testbed", "reference")},
+            "columns": list(self._drops),
+            "ranked_by": by,
+            "tests": tests,
+            "sentences": [asdict(one) for one in told if sampler in (None, one.sampler)],
+            "images": self._images(chosen, by),
         }
 
-    def _sample(self, s: int, r: int) -> Any:
-        return self._grid.samples.iloc[int(self._places[s, r])]
+    def _images(self, chosen: list[tuple[int, int]], by: str) -> list[dict[str, Any]]:
+        board, grid = self._board, self._grid
+        causes = causes_of(grid, board.columns, self._drops, board.records, board.prompts)
+        prompts = {prompt.id: prompt for prompt in board.prompts}
+        values = np.full(grid.shape, np.nan) if by == OVERALL else grid.values(by)
+        seeds = grid.values("seed")
+        made = []
+        for s, r in chosen:
+            name, index = grid.rows[r]
+            texts = [
+                {
+                    "by": note,
+                    "wanted": wanted,
+                    "read": read,
+                    "diff": [list(piece) for piece in diff(wanted, read)],
+                }
+                for note, wanted, read in causes.texts(s, r)
+            ]
+            made.append(
+                {
+                    "sampler": grid.samplers[s],
+                    **{"prompt": name, "index": index, "seed": int(seeds[s, r])},
+                    **{"category": prompts[name].category, "text": prompts[name].text},
+                    "drop": float(self._drops[by][s, r]),
+                    "value": float(values[s, r]),
+                    "reference_value": float(values[grid.reference, r]),
+                    **{"causes": causes.of(s, r), "texts": texts},
+                    **{"image": self._file(s, r), "reference_image": self._file(grid.reference, r)},
+                }
+            )
+        return made
 
-    def _file(self, sample: Any) -> str | None:
-        """Where an image lies: in a run, or unpacked from a bundle."""
-        sha, folder = str(sample["image_sha256"]), self._evidence.path
-        named = self._files.get(sha) or (f"images/{sha}.png" if sha.isalnum() else "")
-        return str(folder / named) if named and (folder / named).is_file() else None
-
-
-def _run_of(evidence: Evidence) -> Run | None:
-    """The run whose evidence it is; None for what was kept of one."""
-    from ..store import Run
-
-    return Run(evidence.path) if (evidence.path / "manifest.json").is_file() else None
-
-
-def _records(run: Run) -> pd.DataFrame:
-    from ..results import scored_records
-
-    return scored_records(run)
-
-
-def _rows(evidence: Evidence, board: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """The board's images in the order of its prompts."""
-    own = evidence.samples
-    own = own[(own["model"] == board["model"]) & (own["prompt_set"] == board["prompt_set"])]
-    place = {prompt: i for i, prompt in enumerate(evidence.prompts.get(str(board["prompt_set"]), {}))}
-    keys = dict.fromkeys(zip(own["prompt_id"].map(str), own["index"].map(int), strict=True))
-    return sorted(keys, key=lambda key: (place.get(key[0], len(place)), key[1]))
+    def _file(self, s: int, r: int) -> str | None:
+        """Where an image lies: in the run, or unpacked from a bundle."""
+        records = self._board.records
+        place = -1 if records is None else int(self._grid.positions(records)[s, r])
+        if records is None or place < 0:
+            return None
+        path = self._board.source.folder / str(records["image"].iloc[place])
+        return str(path) if path.is_file() else None
 
 
 def lines(document: Mapping[str, Any]) -> Iterator[str]:
@@ -235,7 +206,7 @@ def _worst(document: Mapping[str, Any], board: Mapping[str, Any]) -> Iterator[st
         text = image["text"] if len(image["text"]) <= TEXT_SHOWN else image["text"][:TEXT_SHOWN] + "..."
         named = f"{image['prompt']} #{image['index']}"
         category = f" ({image['category']})" if image["category"] else ""
-        yield f"{rank:3}. {image['sampler']}, {named}{category}, drop {number(image['drop'], 2)}: {text}"
+        yield f"{rank:3}. {image['sampler']}, {named}{category}, {_drop(image)}: {text}"
         for cause in image["causes"]:
             yield f"     {cause}"
         for read in {one["read"]: one for one in image["texts"]}.values():
@@ -243,3 +214,9 @@ def _worst(document: Mapping[str, Any], board: Mapping[str, Any]) -> Iterator[st
                 yield f"     text: {marked(read['diff'])}"
         yield f"     image: {image['image'] or 'not kept'}"
         yield f"     {board['reference']}: {image['reference_image'] or 'not kept'}"
+
+
+def _drop(image: Mapping[str, Any]) -> str:
+    if image["value"] is None:
+        return f"drop {number(image['drop'], 2)}"
+    return f"drop {number(image['drop'])} ({number(image['reference_value'])} to {number(image['value'])})"

@@ -208,9 +208,12 @@ def _told(grid: Grid, one: _Contrast, p_adjusted: float) -> Sentence:
     elsewhere = None if one.part is None else float(one.loss[~one.inside].mean())
     decimals = column["decimals"]
     bounds = sorted((abs(ends.low), abs(ends.high)))
-    beside = [f"95 % interval {number(bounds[0], decimals)} to {number(bounds[1], decimals)}", f"{n:,} prompts"]
+    beside = [
+        f"95 % interval {number(bounds[0], decimals)} to {number(bounds[1], decimals)}",
+        f"{n:,} prompts",
+    ]
     if elsewhere is not None:
-        beside.append(f"elsewhere {_told_loss(column, elsewhere)}")
+        beside.append(f"elsewhere it {_change(column, elsewhere)}")
     where = one.part.words if one.part else "all prompts" if one.where.all() else "all prompts it applies to"
     return Sentence(
         text=f"{grid.samplers[one.sampler]} {_verb(column, mean)} on {where} ({', '.join(beside)})",
@@ -227,14 +230,15 @@ def _told(grid: Grid, one: _Contrast, p_adjusted: float) -> Sentence:
 
 
 def _verb(column: Column, loss: float) -> str:
-    size, title = number(abs(loss), column["decimals"]), column["title"]
+    return (
+        f"{_change(column, loss)} in {column['title']}" if column["name"] != FAILED else _change(column, loss)
+    )
+
+
+def _change(column: Column, loss: float) -> str:
+    size = number(abs(loss), column["decimals"])
     if column["name"] == FAILED:
         return f"makes {100 * abs(loss):.1f} % {'more' if loss > 0 else 'fewer'} images that are black or non-finite"
     if column["better"] == "higher":
-        return f"{'loses' if loss > 0 else 'gains'} {size} in {title}"
-    return f"is {size} {'worse' if loss > 0 else 'better'} in {title}"
-
-
-def _told_loss(column: Column, loss: float) -> str:
-    """The sign of a difference in the column's own direction: a loss is negative where more is better."""
-    return f"{-loss if column['better'] == 'higher' else loss:+.{column['decimals']}f}"
+        return f"{'loses' if loss > 0 else 'gains'} {size}"
+    return f"is {size} {'worse' if loss > 0 else 'better'}"

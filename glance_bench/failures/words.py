@@ -31,13 +31,14 @@ def diff(wanted: str, read: str) -> list[Piece]:
     words: list[list[Piece]] = []
     gone: list[str] = []
     new: list[str] = []
-    for tag, i, i_end, j, j_end in Indel.opcodes(_keys(ours), _keys(theirs)):
-        if tag == "equal":
+    for step in Indel.opcodes(_keys(ours), _keys(theirs)):
+        before, after = ours[step.src_start : step.src_end], theirs[step.dest_start : step.dest_end]
+        if step.tag == "equal":
             words += _aligned(gone, new)
-            words += [[("=", word)] for word in ours[i:i_end]]
+            words += [[("=", word)] for word in before]
             gone, new = [], []
         else:
-            gone, new = gone + ours[i:i_end], new + theirs[j:j_end]
+            gone, new = gone + before, new + after
     return _joined(words + _aligned(gone, new))
 
 
@@ -61,7 +62,8 @@ def _aligned(gone: Sequence[str], new: Sequence[str]) -> list[list[Piece]]:
     Leaving out a word or putting one in costs 1, making one of another up to 1, by how little they are alike.
     """
     if not gone or not new or len(gone) * len(new) > CELLS:
-        return [*([("-", word)] for word in gone), *([("+", word)] for word in new)]
+        whole: list[list[Piece]] = [[("-", word)] for word in gone]
+        return whole + [[("+", word)] for word in new]
     alike = [[_alike(a, b) for b in new] for a in gone]
     cost = [[float(i + j) for j in range(len(new) + 1)] for i in range(len(gone) + 1)]
     for i, j in product(range(len(gone)), range(len(new))):
@@ -95,36 +97,45 @@ def _folded(word: str) -> list[str]:
 
 def _letters(gone: str, new: str) -> list[Piece]:
     pieces: list[Piece] = []
-    for tag, i, i_end, j, j_end in Indel.opcodes(_folded(gone), _folded(new)):
-        if tag == "equal":
-            pieces.append(("=", gone[i:i_end]))
+    for step in Indel.opcodes(_folded(gone), _folded(new)):
+        before, after = gone[step.src_start : step.src_end], new[step.dest_start : step.dest_end]
+        if step.tag == "equal":
+            pieces.append(("=", before))
         else:
-            pieces += [("-", gone[i:i_end])] if i < i_end else []
-            pieces += [("+", new[j:j_end])] if j < j_end else []
+            pieces += [("-", before)] if before else []
+            pieces += [("+", after)] if after else []
     return pieces
 
 
 def _joined(words: Sequence[Sequence[Piece]]) -> list[Piece]:
-    """The pieces of all words with the spaces between them, neighbours of one kind made one.
+    """The pieces of all words with the spaces between them; in each stretch that differs, what is gone comes first.
 
-    A space belongs to both sides where both have had a word before it and have one after it; else to the side of the
-    word that comes.
+    A space belongs to the sides that have had a word before it and have one after it.
     """
-    made: list[list[str]] = []
-    begun = {"-": False, "+": False}
+    made: list[Piece] = []
+    held: dict[Op, str] = {"-": "", "+": ""}  # of the stretch that differs
+    agreed = ""
+    begun: set[str] = set()
+
+    def close() -> None:
+        nonlocal agreed
+        made.extend([("=", agreed)] if agreed else [])
+        made.extend((op, text) for op, text in held.items() if text)
+        agreed, held["-"], held["+"] = "", "", ""
+
     for word in words:
         sides = {side for side in "-+" if any(op in ("=", side) for op, _ in word)}
-        parted = {side for side in sides if begun[side]}
-        for side in sides:
-            begun[side] = True
-        spaces: list[Piece] = []
-        if parted == {"-", "+"}:
-            spaces = [("=", " ")]
-        elif parted:
-            spaces = [("-" if "-" in parted else "+", " ")]
-        for op, text in [*spaces, *word]:
-            if made and made[-1][0] == op:
-                made[-1][1] += text
-            else:
-                made.append([op, text])
-    return [("=" if op == "=" else "-" if op == "-" else "+", text) for op, text in made]
+        parted = sides & begun
+        begun |= sides
+        space: list[Piece] = (
+            [("=" if len(parted) == 2 else "-" if "-" in parted else "+", " ")] if parted else []
+        )
+        for op, text in [*space, *word]:
+            if op != "=":
+                held[op] += text
+                continue
+            if held["-"] or held["+"]:
+                close()
+            agreed += text
+    close()
+    return made
