@@ -267,6 +267,22 @@ def test_a_failure_of_a_category_at_one_length_is_named_as_both() -> None:
     assert "on prompts of category 'poster' that ask for 10 words or more of text (" in told.text
 
 
+def test_the_whole_of_a_slice_is_named_and_not_its_unluckiest_part() -> None:
+    """All of a category loses; some length of text in it happens to lose more, and would be named by its size."""
+    n = 2000
+    rng = np.random.default_rng(0)
+    category = [f"kind {i % 4}" for i in range(n)]
+    words = (np.arange(n) // 4 % 5 * 3).tolist()
+    inside = np.arange(n) % 4 == 1
+    teacher = {"truth": rng.random(n)}
+    fast = {"truth": teacher["truth"] + rng.normal(0, 0.3, n) - 0.3 * inside}
+    parts = {"category": category, "wanted_words": words}
+    made = evidence({"teacher": teacher, "fast": fast}, columns=COLUMNS[1:2], facets=parts)
+    (told,), tests = sentences(board_of(made), COLUMNS)
+    assert told.slice == "category: kind 1"
+    assert tests > 20
+
+
 def test_a_loss_everywhere_is_one_sentence_and_a_gain_is_one_too() -> None:
     values = two_alike(1)
     values["uniform-8"]["edits"] = values["teacher"]["edits"] + 2 + np.arange(240) // 8 % 2
@@ -279,6 +295,19 @@ def test_a_loss_everywhere_is_one_sentence_and_a_gain_is_one_too() -> None:
     assert lost.low < 2.5 < lost.high
     assert gained.text.startswith("uniform-4 gains 0.100 in Truth on all prompts (")
     assert gained.difference == pytest.approx(0.1)
+
+
+def test_broken_images_are_a_sentence() -> None:
+    """20 of 100 images of one sampler are black; their metrics say nothing, having no value there."""
+    columns = [COLUMNS[1], column("failed", kind="unit", better="lower", flag=True, headline=False)]
+    teacher = {"truth": np.linspace(0, 1, 100), "failed": np.zeros(100)}
+    dark = np.arange(100) % 5 == 0
+    fast = {"truth": np.where(dark, np.nan, teacher["truth"]), "failed": dark.astype(float)}
+    (told,), _ = sentences(board_of(evidence({"teacher": teacher, "fast": fast}, columns=columns)), columns)
+    assert told.text.startswith(
+        "fast makes 20.0 % more images that are black or non-finite on all prompts (95 %"
+    )
+    assert (told.column, told.difference, told.n) == ("failed", 0.2, 100)
 
 
 def test_p_values_are_those_of_holm_over_the_whole_board() -> None:

@@ -81,7 +81,7 @@ def test_json_is_the_ranking_that_the_samples_give(runs: Path) -> None:
     done = process(runs, "one", "--metric", "truth", "--sampler", "uniform-8", "--top", 50, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads(done.stdout)
-    assert set(document) == {"schema", "run", "metric", "sampler", "category", "boards"}
+    assert set(document) == {"schema", "run", "metric", "sampler", "category", "top", "boards"}
     assert document["schema"] == "glance-bench/worst/1"
     samples = read_evidence(runs / "one").samples
     for board in document["boards"]:
@@ -183,6 +183,13 @@ def test_damaged_samples_are_refused(runs: Path, tmp_path: Path) -> None:
     done = process(tmp_path, "kept")
     assert done.returncode == 3
     assert "was altered" in done.stderr
+
+
+def test_only_the_sentences(runs: Path) -> None:
+    done = process(runs, "one", "--top", 0)
+    assert done.returncode == 0
+    assert "testbed-flux on testbed (TESTBED), against teacher-50" in done.stdout
+    assert "image" not in done.stdout
 
 
 def test_one_sampler(runs: Path) -> None:

@@ -74,20 +74,21 @@ class Grid:
         return found
 
     @cached_property
-    def _places(self) -> npt.NDArray[np.int64]:
+    def places(self) -> npt.NDArray[np.int64]:
+        """Where each image lies in ``samples``: int64[S, R], -1 for one that is not there."""
         return self.positions(self.samples)
 
     def values(self, column: str) -> Floats:
         """A numeric column of samples, float64[S, R]; NaN where there is no image, no value or no finite one."""
         listed = np.append(self.samples[column].to_numpy(float, na_value=np.nan), np.nan)
-        found: Floats = listed[self._places]  # -1 is the NaN that was put last
+        found: Floats = listed[self.places]  # -1 is the NaN that was put last
         found[~np.isfinite(found)] = np.nan
         return found
 
     @cached_property
     def same_noise(self) -> npt.NDArray[np.bool_]:
         """bool[S, R]: whether an image started from the noise of the reference's. Images made elsewhere did not."""
-        seeds = np.append(self.samples["seed"].to_numpy(np.int64), -1)[self._places]
+        seeds = np.append(self.samples["seed"].to_numpy(np.int64), -1)[self.places]
         same: npt.NDArray[np.bool_] = (seeds == seeds[self.reference]) & (seeds >= 0)
         return same
 

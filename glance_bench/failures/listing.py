@@ -2,7 +2,7 @@
 
 The document (schema ``glance-bench/worst/1``)::
 
-    schema, run, ranked_by, sampler, category      the last two null where all were asked for
+    schema, run, top, metric, sampler, category     the last two null where all were asked for
     boards  [{model, prompt_set, testbed, reference, columns, tests, sentences, images: [{
                 sampler, prompt, index, category, text, seed, drop, value, reference_value,
                 causes: [sentence], texts: [{by, wanted, read, diff: [[op, text]]}], image, reference_image}]}]
@@ -13,7 +13,7 @@ The document (schema ``glance-bench/worst/1``)::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,7 @@ def listing(
             "schema": SCHEMA,
             "run": report.title,
             **asked,
+            "top": top,
             "boards": [board.document(sampler, metric, category, top) for board in fitting],
         }
     )
@@ -132,7 +133,7 @@ class _Ranking:
         causes = causes_of(grid, board.columns, self._drops, board.records, board.prompts)
         prompts = {prompt.id: prompt for prompt in board.prompts}
         values = np.full(grid.shape, np.nan) if by == OVERALL else grid.values(by)
-        seeds = grid.values("seed")
+        samples, files = grid.samples, self._files()
         made = []
         for s, r in chosen:
             name, index = grid.rows[r]
@@ -148,25 +149,29 @@ class _Ranking:
             made.append(
                 {
                     "sampler": grid.samplers[s],
-                    **{"prompt": name, "index": index, "seed": int(seeds[s, r])},
+                    **{"prompt": name, "index": index, "seed": int(samples["seed"].iloc[grid.places[s, r]])},
                     **{"category": prompts[name].category, "text": prompts[name].text},
                     "drop": float(self._drops[by][s, r]),
                     "value": float(values[s, r]),
                     "reference_value": float(values[grid.reference, r]),
                     **{"causes": causes.of(s, r), "texts": texts},
-                    **{"image": self._file(s, r), "reference_image": self._file(grid.reference, r)},
+                    **{"image": files(s, r), "reference_image": files(grid.reference, r)},
                 }
             )
         return made
 
-    def _file(self, s: int, r: int) -> str | None:
-        """Where an image lies: in the run, or unpacked from a bundle."""
-        records = self._board.records
-        place = -1 if records is None else int(self._grid.positions(records)[s, r])
-        if records is None or place < 0:
-            return None
-        path = self._board.source.folder / str(records["image"].iloc[place])
-        return str(path) if path.is_file() else None
+    def _files(self) -> Callable[[int, int], str | None]:
+        """A function that says where the image of S at R lies, in the run or unpacked from a bundle."""
+        records, folder = self._board.records, self._board.source.folder
+        places = None if records is None else self._grid.positions(records)
+
+        def file(s: int, r: int) -> str | None:
+            if records is None or places is None or places[s, r] < 0:
+                return None
+            path = folder / str(records["image"].iloc[places[s, r]])
+            return str(path) if path.is_file() else None
+
+        return file
 
 
 def lines(document: Mapping[str, Any]) -> Iterator[str]:
@@ -181,8 +186,9 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
             yield ""
         yield f"{board['model']} on {board['prompt_set']}{label}, against {board['reference']}"
         yield from _summary(board)
-        yield ""
-        yield from _worst(document, board)
+        if document["top"]:
+            yield ""
+            yield from _worst(document, board)
 
 
 def _summary(board: Mapping[str, Any]) -> Iterator[str]:

@@ -89,6 +89,15 @@ class _Contrast:
         return float(self.own.mean()) / self.scale
 
     @property
+    def strength(self) -> float:
+        """How far what was tested lies from zero, in its standard deviations when nothing is to be found."""
+        n, k = len(self.loss), len(self.own)
+        if self.part is None:
+            return float(abs(self.loss.sum()) / np.sqrt((self.loss**2).sum()))
+        apart = abs(self.own.mean() - self.loss[~self.inside].mean())
+        return float(apart / self.loss.std() * np.sqrt(k * (n - k) / n))
+
+    @property
     def tellable(self) -> bool:
         """Whether it is a loss or a gain for sure, and in a slice a larger one than elsewhere."""
         if not _surely(self.own):
@@ -100,18 +109,20 @@ class _Contrast:
 def sentences(grid: Grid, columns: Sequence[Column]) -> tuple[list[Sentence], int]:
     """The sentences of a board, the largest effects first, and how many contrasts were tested.
 
-    Each sampler's strongest come before any sampler's second, up to MOST. Left out: a contrast of mostly the same
-    prompts, sampler and metric as a stronger one, and an overall loss that one slice accounts for. Deterministic.
+    Each sampler's largest come before any sampler's second, up to MOST. Left out: an overall loss that one slice
+    accounts for, and a contrast of mostly the same prompts, sampler and metric as one with stronger evidence. (By the
+    size of the effect, a part of a slice that was unlucky would go before the slice.) Deterministic.
     """
     made = list(_contrasts(grid, columns))
     adjusted = stats.holm({i: one.p for i, one in enumerate(made)})
     found = [i for i, p in adjusted.items() if p < 1 - LEVEL and made[i].tellable]
-    found.sort(key=lambda i: -abs(made[i].effect))
+    found.sort(key=lambda i: -made[i].strength)
     kept: list[int] = []
     for i in found:
         if not any(_repeats(made[i], made[j]) for j in kept):
             kept.append(i)
     kept = [i for i in kept if not any(_accounts(made[j], made[i]) for j in kept)]
+    kept.sort(key=lambda i: -abs(made[i].effect))
     turn = {i: sum(made[j].sampler == made[i].sampler for j in kept[:place]) for place, i in enumerate(kept)}
     chosen = sorted(kept, key=lambda i: turn[i])[:MOST]
     return [_told(grid, made[i], adjusted[i]) for i in kept if i in chosen], len(made)
