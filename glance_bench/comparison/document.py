@@ -103,7 +103,7 @@ def _compared(
             + (f": {pairing.other_text} have the same id and another text" if pairing.other_text else "")
         )
     whole, refused = [], []
-    cut = slices(pairing) if sliced else []
+    cut = slices(pairing.images) if sliced else []
     for column in chosen(pairing):
         try:
             effect = effect_of(pairing, column)
