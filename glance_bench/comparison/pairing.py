@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +72,19 @@ class Pairing:
     def complete(self) -> bool:
         """Whether each image of either side has its counterpart."""
         return len(self.a.images) == len(self.b.images) == len(self.images)
+
+    def turned(self) -> Pairing:
+        """The same pairs with the sides exchanged."""
+        other = {"a": "b", "b": "a"}
+        names = {c: f"{c[:-1]}{other[c[-1]]}" for c in self.images.columns if c.endswith(("_a", "_b"))}
+        return replace(
+            self,
+            a=self.b,
+            b=self.a,
+            images=self.images.rename(columns=names),
+            only_a=self.only_b,
+            only_b=self.only_a,
+        )
 
     def values(self, column: str, among: frozenset[str] | None = None) -> Paired:
         """A column of samples, at all common prompts or at those ``among`` them."""
