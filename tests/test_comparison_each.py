@@ -67,7 +67,9 @@ def alike(found: Any, wanted: Any) -> None:
         assert found == wanted
 
 
-@pytest.mark.parametrize("changes", [{}, {"made_of": None}, {"facets": {}}, {"seconds": None, "corpus": None}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"made_of": None}, {"facets": {}}, {"seconds": None, "corpus": None}]
+)
 def test_together_as_alone_and_either_way_round(changes: dict[str, Any]) -> None:
     source = made(**changes)
     sides = {side.sampler: side for side in sides_of(source)}

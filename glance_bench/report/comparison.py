@@ -131,9 +131,7 @@ def _notes(rows: list[Mapping[str, Any]]) -> list[str]:
 def _slices(rows: list[Mapping[str, Any]]) -> Section:
     """The long form of an open verdict is left to the table of all prompts."""
     head = ["slice", "metric", *VALUES, "verdict"]
-    body = [
-        [f"{row['slicing']}: {row['slice']}", row["title"], *values(row), row["verdict"]] for row in rows
-    ]
+    body = [[f"{row['slicing']}: {row['slice']}", row["title"], *values(row), row["verdict"]] for row in rows]
     return Section("Slices", [head, *body], (0, 1, len(head) - 1))
 
 

@@ -80,6 +80,7 @@ def geometry_of(board: Board) -> Geometry | None:
     if entry is None or not sizes:
         return None
     height, width = sizes[0]
+    shape: Geometry | None = None
     try:
         shape = read_geometry(Path(entry.path), height, width)
     except GlanceBenchError:  # its weights are elsewhere: a report is often made on another machine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from glance_bench.report.charts.scale import Scale
+from glance_bench.report.charts.scale import Scale, drawing
 from glance_bench.report.plot import COLOURS, mark
 from glance_bench.report.text import visible
 
@@ -45,7 +45,9 @@ def curves(lines: Sequence[Line], across: str, up: str, *, falling: bool = False
         parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{tick:g}</text>')
     for tick in x_scale.ticks(6):
         x = x_scale(tick)
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
+        )
     for line in lines:
         parts.append(f"<g><title>{escape(visible(line.name))}</title>")
         for piece in line.pieces:
@@ -56,10 +58,11 @@ def curves(lines: Sequence[Line], across: str, up: str, *, falling: bool = False
                 parts.append(mark(line.number, round(x, 1), round(y, 1), 3))
         parts.append("</g>")
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text class="axis" x="{middle:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{escape(across)}</text>')
-    label = escape(visible(f"{up} against {across}: {', '.join(line.name for line in lines)}"))
-    return Markup(
-        f'<svg class="plot curves" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    parts.append(
+        f'<text class="axis" x="{middle:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{escape(across)}</text>'
+    )
+    return drawing(
+        "curves", WIDTH, HEIGHT, f"{up} against {across}: {', '.join(line.name for line in lines)}", parts
     )
 
 
@@ -68,5 +71,6 @@ def thinned(values: Sequence[float], most: int = 60) -> list[tuple[float, float]
     length = -(-len(values) // most)
     stretches = [values[i : i + length] for i in range(0, len(values), length)]
     return [
-        (number * length + (len(part) + 1) / 2, sum(part) / len(part)) for number, part in enumerate(stretches)
+        (number * length + (len(part) + 1) / 2, sum(part) / len(part))
+        for number, part in enumerate(stretches)
     ]

@@ -8,14 +8,17 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from glance_bench.report.charts.scale import Scale, shape
+from glance_bench.report.charts.scale import Scale, drawing, shape
 from glance_bench.report.text import visible
 
 __all__ = ["forest", "shares"]
 
 WIDTH, LEFT, RIGHT = 640, 170, 18
 ROW, TOP, BOTTOM = 26, 8, 40
-LOOKS = {"better": ("up", "up"), "worse": ("down", "down")}  # verdict -> class, shape; others are open circles
+LOOKS = {
+    "better": ("up", "up"),
+    "worse": ("down", "down"),
+}  # verdict -> class, shape; others are open circles
 BAR_WIDTH, BAR = 220, 14
 
 
@@ -40,20 +43,27 @@ def forest(rows: Sequence[Mapping[str, Any]]) -> Markup:
     for end, anchor, text in ((LEFT, "start", "\u2190 B worse"), (WIDTH - RIGHT, "end", "B better \u2192")):
         parts.append(f'<text class="axis" x="{end}" y="{height - 6}" text-anchor="{anchor}">{text}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text class="axis" x="{middle:.1f}" y="{height - 6}" text-anchor="middle">standard deviations</text>')
+    parts.append(
+        f'<text class="axis" x="{middle:.1f}" y="{height - 6}" text-anchor="middle">standard deviations</text>'
+    )
     for place, (row, (low, value, high)) in enumerate(drawn):
         y = TOP + ROW * (place + 0.5)
         kind, form = LOOKS.get(row["verdict"], ("same", "open"))
-        said = f"{row['title']}: {value:+.3f} ({low:+.3f} to {high:+.3f}) standard deviations, {row['verdict']}"
+        said = (
+            f"{row['title']}: {value:+.3f} ({low:+.3f} to {high:+.3f}) standard deviations, {row['verdict']}"
+        )
         parts.append(
             f"<g><title>{escape(visible(said))}</title>"
             f'<text class="label" x="{LEFT - 12}" y="{y + 4:.1f}" text-anchor="end">{_cut(row["title"])}</text>'
             f'<path class="reach {kind}" d="M{scale(low):.1f} {y:.1f}H{scale(high):.1f}"/>'
             f"{shape(form, scale(value), y, kind)}</g>"
         )
-    label = f"Differences of {len(drawn)} columns with 95 % intervals, in standard deviations"
-    return Markup(
-        f'<svg class="plot forest" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    return drawing(
+        "forest",
+        WIDTH,
+        height,
+        f"Differences of {len(drawn)} columns with 95 % intervals, in standard deviations",
+        parts,
     )
 
 
@@ -82,7 +92,9 @@ def shares(wins: int, ties: int, losses: int) -> Markup:
             parts.append(f'<rect class="{kind}" x="{x:.1f}" y="0" width="{width:.1f}" height="{BAR}"/>')
         if width > 26:
             sign = {"win": "\u25b2", "tie": "=", "loss": "\u25bc"}[kind]
-            parts.append(f'<text class="on-{kind}" x="{x + width / 2:.1f}" y="11" text-anchor="middle">{sign}</text>')
+            parts.append(
+                f'<text class="on-{kind}" x="{x + width / 2:.1f}" y="11" text-anchor="middle">{sign}</text>'
+            )
         x += width
     return Markup(
         f'<svg class="shares" viewBox="0 0 {BAR_WIDTH} {BAR}" role="img" '

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-__all__ = ["Scale", "shape"]
+from glance_bench.report.text import visible
+
+__all__ = ["Scale", "drawing", "shape"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,11 @@ def shape(form: str, x: float, y: float, kind: str, size: float = 5) -> Markup:
         "open": f"M{x - s:.1f} {y:.1f}a{s} {s} 0 1 0 {2 * s} 0a{s} {s} 0 1 0 {-2 * s} 0Z",
     }
     return Markup(f'<path class="point {kind}" d="{paths[form]}"/>')
+
+
+def drawing(kind: str, width: float, height: float, label: str, parts: Iterable[str]) -> Markup:
+    """The whole chart of a ``kind``, which is its CSS class; ``label`` describes it to those who cannot see it."""
+    return Markup(
+        f'<svg class="plot {kind}" viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-label="{escape(visible(label))}">{"".join(parts)}</svg>'
+    )

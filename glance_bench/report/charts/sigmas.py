@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from glance_bench.report.charts.scale import Scale
+from glance_bench.report.charts.scale import Scale, drawing
 from glance_bench.report.plot import mark
 from glance_bench.report.text import visible
 
@@ -34,10 +34,14 @@ def steps_on_curve(
     parts = []
     for tick in (0, 0.25, 0.5, 0.75, 1):
         parts.append(f'<path class="grid" d="M{LEFT} {down(tick):.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{down(tick) + 3.5:.1f}" text-anchor="end">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 6}" y="{down(tick) + 3.5:.1f}" text-anchor="end">{tick:g}</text>'
+        )
     for tick in across.ticks(5):
         x = across(tick)
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
+        )
     points = "L".join(f"{across(i):.1f} {down(sigma):.1f}" for i, sigma in enumerate(curve))
     parts.append(f'<path class="curve" d="M{points}"/>')
     parts.append(f'<path class="even" d="M{LEFT} {down(EVEN):.1f}H{WIDTH - RIGHT}"/>')
@@ -58,13 +62,21 @@ def steps_on_curve(
         parts.append(f"<g><title>{escape(visible(said))}</title>")
         if told:
             t = down(row["t_cond"])
-            parts.append(f'<path class="told" d="M{x:.1f} {y:.1f}V{t:.1f}"/><circle class="told" cx="{x:.1f}" cy="{t:.1f}" r="3.4"/>')
+            parts.append(
+                f'<path class="told" d="M{x:.1f} {y:.1f}V{t:.1f}"/>'
+                f'<circle class="told" cx="{x:.1f}" cy="{t:.1f}" r="3.4"/>'
+            )
         parts.append(f"{mark(looks[row['expert']], round(x, 1), round(y, 1), size)}</g>")
     middle = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(f'<text class="axis" x="{middle:.1f}" y="{HEIGHT - 6}" text-anchor="middle">step of the full grid</text>')
-    label = escape(visible(f"{name}: noise level sigma of its {len(rows)} steps along the full grid"))
-    return Markup(
-        f'<svg class="plot sigmas" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    parts.append(
+        f'<text class="axis" x="{middle:.1f}" y="{HEIGHT - 6}" text-anchor="middle">step of the full grid</text>'
+    )
+    return drawing(
+        "sigmas",
+        WIDTH,
+        HEIGHT,
+        f"{name}: noise level sigma of its {len(rows)} steps along the full grid",
+        parts,
     )
 
 

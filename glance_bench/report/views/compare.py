@@ -78,7 +78,11 @@ def _shown(board: Board, i: int, j: int, document: Mapping[str, Any]) -> dict[st
         "forest": forest(one["metrics"]),
         "undrawn": [row["title"] for row in one["metrics"] if standardised(row) is None],
         "slicings": [
-            (name, list(rows), forest([{**r["row"], "title": f"{r['row']['slice']}: {r['row']['title']}"} for r in rows]))
+            (
+                name,
+                list(rows),
+                forest([{**r["row"], "title": f"{r['row']['slice']}: {r['row']['title']}"} for r in rows]),
+            )
             for name, rows in _grouped(slices)
         ],
         "moved": [_moved(board, moved, titles[moved["column"]]) for moved in one["moved"]],

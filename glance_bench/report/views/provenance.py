@@ -86,7 +86,9 @@ def _board(board: Board) -> dict[str, Any]:
                 "images": row["images"],
                 "made": made,
                 "settings": _settings(made) if made else "",
-                "seeds": f"{seeds.min()} to {seeds.max()}" if len(seeds) and seeds.min() >= 0 else "not known",
+                "seeds": f"{seeds.min()} to {seeds.max()}"
+                if len(seeds) and seeds.min() >= 0
+                else "not known",
                 "stated": row.get("stated"),
             }
         )

@@ -29,10 +29,26 @@ def _source(report: Report, source: Source) -> dict[str, Any]:
     analysis = _analysis(source)
     return {
         "name": source.name,
-        "train": source.evidence.suite.get("train") or [],
+        "train": [_entry(entry) for entry in source.evidence.suite.get("train") or []],
         "models": [_model(board, analysis.get(model, {})) for model, board in reversed(models.items())],
         "kept": source.run is None,
         "analysed": bool(analysis),
+    }
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of the suite's ``train`` block in words."""
+    sample = entry["sample"]
+    drawn = sample.get("teacher")
+    return {
+        "name": str(entry["name"]),
+        "seeds": entry.get("seeds", [0]),
+        "changes": ", ".join(f"{name} {value}" for name, value in (entry.get("changes") or {}).items()),
+        "sample": f"what the teacher draws for: {'; '.join(drawn)}"
+        if drawn
+        else "Gaussian noise"
+        if sample.get("noise")
+        else "images of one's own",
     }
 
 
@@ -41,7 +57,8 @@ def _model(board: Board, analysed: Mapping[str, Any]) -> dict[str, Any]:
     losses = {curve["adapter"]: curve["losses"] for curve in analysed.get("losses", [])}
     shown = [_adapter(board, adapter, losses) for adapter in adapters]
     groups = [
-        (title, list(group)) for title, group in groupby(shown, key=lambda one: SEED.sub("", one["adapter"].folder))
+        (title, list(group))
+        for title, group in groupby(shown, key=lambda one: SEED.sub("", one["adapter"].folder))
     ]
     return {
         "board": board,
@@ -90,7 +107,11 @@ def _errors(analysed: Mapping[str, Any]) -> dict[str, Any] | None:
     lines = []
     for number, sampler in enumerate(measured, 1):
         pieces = [
-            [(step["sigma"], step["error"]["value"]) for step in sampler["steps"][p["start"] : p["stop"]] if step["error"]]
+            [
+                (step["sigma"], step["error"]["value"])
+                for step in sampler["steps"][p["start"] : p["stop"]]
+                if step["error"]
+            ]
             for p in sampler["phases"]
         ]
         name = ", ".join([sampler["sampler"], *sampler["same"]])
