@@ -33,8 +33,9 @@ def pairs(report: Report) -> Iterator[tuple[str, Markup]]:
     """
     template = environment().get_template("pair.html")
     for board in report.boards:
+        first = _first_rows(board)
         for (i, j), document in _documents(board):
-            shown = {"one": None} if document is None else _shown(board, i, j, document)
+            shown = {"one": None} if document is None else _shown(board, i, j, document, first)
             content = template.render(board=board, a=i, b=j, **shown)
             yield f"b{board.number}/pair/{i}-{j}", Markup(content)
 
@@ -64,7 +65,9 @@ def _documents(board: Board) -> Iterator[tuple[Places, dict[str, Any] | None]]:
         yield (j, i), None
 
 
-def _shown(board: Board, i: int, j: int, document: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(
+    board: Board, i: int, j: int, document: Mapping[str, Any], first: Mapping[str, int]
+) -> dict[str, Any]:
     """What the template shows of a comparison of the samplers at places ``i`` (A) and ``j`` (B)."""
     one = document["comparisons"][0]
     metrics = [_effect(board, i, j, row) for row in one["metrics"]]
@@ -85,7 +88,7 @@ def _shown(board: Board, i: int, j: int, document: Mapping[str, Any]) -> dict[st
             )
             for name, rows in _grouped(slices)
         ],
-        "moved": [_moved(board, moved, titles[moved["column"]]) for moved in one["moved"]],
+        "moved": [_moved(moved, titles[moved["column"]], first) for moved in one["moved"]],
         "families": {family["name"]: family["tests"] for family in document["families"]},
         "meanings": [(word, meaning) for word, meaning in document["verdicts"].items() if word in used],
         "reference": board.samplers.index(board.reference) in (i, j),
@@ -114,11 +117,13 @@ def _samples(board: Board, sampler: int, column: str) -> str:
     return link("prompts", board=board.number, sort="worst", sampler=sampler, column=column)
 
 
-def _moved(board: Board, moved: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+def _first_rows(board: Board) -> dict[str, int]:
+    """The number of each prompt's first row."""
+    return {prompt: place for place, (prompt, _) in reversed(list(enumerate(board.rows)))}
+
+
+def _moved(moved: Mapping[str, Any], row: Mapping[str, Any], first: Mapping[str, int]) -> dict[str, Any]:
     """Prompts that moved most, each with the number of its first row."""
-    first: dict[str, int] = {}
-    for place, (prompt, _) in enumerate(board.rows):
-        first.setdefault(prompt, place)
     return {
         "title": row["title"],
         "decimals": row["decimals"],
