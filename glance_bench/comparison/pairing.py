@@ -60,7 +60,7 @@ class Pairing:
     @property
     def prompts(self) -> list[str]:
         """The ids of the common prompts in the order of side A."""
-        return list(dict.fromkeys(self.images["prompt_id"]))
+        return list(self._by_prompt[1])
 
     @property
     def noise(self) -> str:
@@ -99,9 +99,7 @@ class Pairing:
         both = there[0] & there[1]
         count = np.bincount(place[both], minlength=len(prompts))
         held = count > 0
-        means = [
-            np.bincount(place[both], own[both], len(prompts))[held] / count[held] for own in (a, b)
-        ]
+        means = [np.bincount(place[both], own[both], len(prompts))[held] / count[held] for own in (a, b)]
         lacking = int((there[0] ^ there[1]).sum())
         return Paired(tuple(map(str, prompts[held])), means[0], means[1], lacking)
 
@@ -123,8 +121,8 @@ def pair(a: Side, b: Side) -> Pairing:
     names = {name: f"{name}_a" for name in ours.columns if name not in shared}
     others = {name: f"{name}_b" for name in theirs.columns if name not in keys}
     images = ours.rename(columns=names).merge(theirs.rename(columns=others), on=keys, validate="1:1")
-    common = set(images["prompt_id"])
-    held = set(a.images["prompt_id"]), set(b.images["prompt_id"])
+    common = set(images["prompt_id"].unique())
+    held = set(a.images["prompt_id"].unique()), set(b.images["prompt_id"].unique())
     return Pairing(
         a,
         b,

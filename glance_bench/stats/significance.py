@@ -19,6 +19,7 @@ Name = TypeVar("Name", bound=Hashable)
 _ROUNDING = 1e-12  # relative; what differs by less is equal
 EXACT = 13  # up to so many values all 2^n signs are tried
 CERTAIN = 10  # in units of the root of sum d^2: random signs reach such a sum with a chance below 2 exp(-50)
+_BYTES = 64  # bytes a flip that are drawn at once; of flips by fours the sums are the same for any number
 # The 256 ways to give signs to eight values: row b holds -1 where bit i of b is set, else +1.
 _SIGNS = 1.0 - 2.0 * (np.arange(256)[:, None] >> np.arange(8) & 1)
 
@@ -78,10 +79,13 @@ def _all_sums(size: Floats) -> Floats:
 def _random_sums(size: Floats, rng: np.random.Generator, flips: int) -> Floats:
     """float64[flips]: sums under random signs. A random byte gives eight signs, whose 256 sums are made once."""
     sums = np.zeros(flips)
-    for start in range(0, len(size), 8):
-        eight = size[start : start + 8]
-        of_byte = _SIGNS[:, : len(eight)] @ eight
-        sums += of_byte[np.frombuffer(rng.bytes(flips), dtype=np.uint8)]
+    starts = range(0, len(size), 8)
+    for first in range(0, len(starts), _BYTES):
+        some = starts[first : first + _BYTES]
+        drawn = np.frombuffer(rng.bytes(flips * len(some)), dtype=np.uint8).reshape(len(some), flips)
+        for start, bytes_ in zip(some, drawn, strict=True):
+            eight = size[start : start + 8]
+            sums += (_SIGNS[:, : len(eight)] @ eight)[bytes_]
     return sums
 
 
