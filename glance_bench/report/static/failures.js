@@ -12,11 +12,22 @@
     return (place) => sign * (values[reference * rows + (place % rows)] - values[place]);
   };
 
+  // The rows at which the reference's own value is below half of its mean, or above its double where less is better.
+  const failedToo = async (board, metric) => {
+    const { rows, reference } = index.boards[board];
+    const own = (await GB.values(board, metric)).subarray(reference * rows, (reference + 1) * rows);
+    const known = own.filter((value) => !Number.isNaN(value));
+    const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
+    const high = GB.columnOf(board, metric).better === "higher";
+    return [...own.keys()].filter((row) => mean > 0 && (high ? own[row] < mean / 2 : own[row] > 2 * mean));
+  };
+
   const order = async (board, asked) => {
     const { samplers, reference, rows } = index.boards[board];
     if (samplers.length < 2) return new Uint32Array();
     const [found, drop, told] = await Promise.all([GB.matching(board, asked), drops(board, asked.metric), GB.failures(board)]);
-    const both = new Set(asked.hide ? told.reference_failed : []);
+    const metrics = asked.metric === "overall" ? told.columns.filter((name) => name !== "overall") : [asked.metric];
+    const both = new Set(asked.hide ? (await Promise.all(metrics.map((metric) => failedToo(board, metric)))).flat() : []);
     const places = [];
     for (const sampler of asked.sampler === "" ? samplers.keys() : [Number(asked.sampler)]) {
       for (const row of found) if (sampler !== reference && drop(sampler * rows + row) > 0 && !both.has(row)) places.push(sampler * rows + row);
@@ -41,8 +52,8 @@
     const { sentences } = samplers.length < 2 ? { sentences: [] } : await GB.failures(board);
     said.replaceChildren(...sentences.map(({ text, column, sampler, slice }) => {
       const link = make("a", "", text);
-      const facet = slice ? { [slice.slicing === "category" ? "category" : "length"]: slice.name } : {};
-      link.href = GB.address("failures", { board, metric: column, sampler: samplers.indexOf(sampler), ...facet });
+      const facets = (slice || "").split("; ").map((part) => part.split(": ")).map(([slicing, name]) => [slicing === "category" ? "category" : "length", name]);
+      link.href = GB.address("failures", { board, metric: column, sampler: samplers.indexOf(sampler), ...Object.fromEntries(facets) });
       return box("li", "", link);
     }));
   };

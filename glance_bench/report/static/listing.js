@@ -30,7 +30,8 @@
     return Uint32Array.from(prompts.keys()).filter((row) => {
       const prompt = prompts[row];
       if (category && prompt.category !== category) return false;
-      if (span && (prompt[span.field] < Number(span.least) || prompt[span.field] > Number(span.most))) return false;
+      const size = span ? (prompt[span.field] ?? NaN) : 0;
+      if (span && !(size >= Number(span.least) && size <= Number(span.most))) return false;
       if (!words.length || prompt.id === q) return true;
       const text = prompt.text.toLowerCase();
       return words.every((word) => text.includes(word));

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from glance_bench.comparison.slices import PROMPT_WORDS, WANTED_WORDS
+from glance_bench.comparison.slices import OBJECTS, PROMPT_WORDS, WANTED_WORDS, Bins
 from glance_bench.report.model import Board, Report
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["MARKS", "TITLE", "context", "headlines", "lengths"]
 
@@ -29,9 +33,9 @@ def headlines(report: Report) -> dict[int, list[Mapping[str, Any]]]:
 
 
 def lengths(report: Report) -> dict[int, list[dict[str, Any]]]:
-    """By board, the slices by length that have prompts: the same, with the same names, as those of comparisons.
+    """By board, the slices by length of text and by objects that have prompts: those of comparisons, by the same names.
 
-    ``field`` is the number of a prompt, ``words`` or ``wanted_words``, that lies between ``least`` and ``most``.
+    ``field`` is the number of a prompt that lies between ``least`` and ``most``: ``words``, ``wanted_words``, ``objects``.
     """
     return {board.number: _lengths(board) for board in report.boards}
 
@@ -39,13 +43,19 @@ def lengths(report: Report) -> dict[int, list[dict[str, Any]]]:
 def _lengths(board: Board) -> list[dict[str, Any]]:
     asked = board.samples.drop_duplicates("prompt_id")
     drawn = bool((asked["wanted_words"] > 0).any())
-    words = asked["wanted_words" if drawn else "prompt_words"]
-    made = []
-    least = 0
-    for most, name in WANTED_WORDS if drawn else PROMPT_WORDS:
-        if words.between(least, most).any():
-            field = "wanted_words" if drawn else "words"
-            most_told = "Infinity" if most == float("inf") else int(most)
-            made.append({"name": name, "field": field, "least": least, "most": most_told})
-        least = most + 1
-    return made
+    if drawn:
+        made = _filled(asked["wanted_words"], "wanted_words", WANTED_WORDS)
+    else:
+        made = _filled(asked["prompt_words"], "words", PROMPT_WORDS)
+    return made + _filled(asked["objects"], "objects", OBJECTS)
+
+
+def _filled(values: pd.Series, field: str, bins: Bins) -> list[dict[str, Any]]:
+    made, least = [], 0
+    for most, name in bins:
+        if values.between(least, most).any():
+            said = {"none": "no object", "4 or more": "4 objects or more"}.get(name, name)
+            end = "Infinity" if most == math.inf else int(most)
+            made.append({"name": name, "title": said, "field": field, "least": least, "most": end})
+        least = math.inf if most == math.inf else int(most) + 1
+    return made if len(made) > 1 else []
