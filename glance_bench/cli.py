@@ -20,6 +20,7 @@ from .commands.exchange import export, import_images, import_scores
 from .commands.gating import gate
 from .commands.keeping import baseline_list, baseline_save, baseline_show, bundle, import_
 from .commands.looking import analyze, list_, schema, trajectory, verify
+from .commands.reporting import report
 from .commands.running import plan, run
 from .commands.shared import INCOMPLETE
 from .commands.tabulating import tables
@@ -37,6 +38,7 @@ for command in (
     *(
         run,
         plan,
+        report,
         compare,
         leaderboard,
         gate,
