@@ -13,13 +13,12 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from glance_bench.prompts import Prompt
 from glance_bench.report import render
-from tests.browser import find_chromium
+from tests.browser import ARGUMENTS, Opened, find_chromium
 from tests.fake_run import METRICS, SAMPLERS, finish, make_run, prompts_of
 from tests.test_report import HOSTILE
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 NAMES = list(SAMPLERS)
 COUNT = 30
 Open = Callable[..., Page]
@@ -37,30 +36,21 @@ def chromium() -> Iterator[Any]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = make_run(tmp_path_factory.mktemp("a run #1"), prompts_of(COUNT), black=[("uniform-4", "p001")])
     finish(run)
-    return render([run.folder], run.folder / "report")
+    return render([run.folder], run.folder / "report").page
 
 
 @pytest.fixture
 def opened(chromium: Any) -> Iterator[Open]:
-    """Opens a page at an address of a report; in the end nothing was logged and nothing but files asked for."""
-    contexts, said, asked = [], [], []
+    """Opens pages at an address of a report; in the end nothing was logged and nothing but files asked for."""
+    made: list[Opened] = []
 
     def open_(file: Path, address: str, **context: Any) -> Page:
-        made = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-        contexts.append(made)
-        page: Page = made.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: (said.append("dialog"), dialog.dismiss()))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(f"{file.as_uri()}#/{address}")
-        return page
+        made.append(Opened(chromium, file, f"#/{address}", **context))
+        return made[-1].page
 
     yield open_
-    assert said == []
-    assert asked and all(url.startswith("file:") for url in asked)
-    for context in contexts:
-        context.close()
+    for one in made:
+        one.close()
 
 
 @pytest.fixture(scope="module")
@@ -546,7 +536,7 @@ def test_hostile_texts_stay_text(opened: Open, tmp_path: Path) -> None:
     prompts = [Prompt(f"p{i}", text, text[:40], (text[:60],)) for i, text in enumerate(HOSTILE)]
     run = make_run(tmp_path / "run", prompts, models=["testbed-flux"])
     finish(run)
-    report = render([run.folder], run.folder / "report")
+    report = render([run.folder], run.folder / "report").page
     page = opened(report, "prompts")
     rows = page.locator("#view-prompts .row")
     expect(rows).to_have_count(len(HOSTILE))
@@ -567,7 +557,7 @@ def test_hostile_texts_stay_text(opened: Open, tmp_path: Path) -> None:
 def test_one_sampler_has_nothing_to_fail_against(opened: Open, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", prompts_of(3), models=["testbed-flux"], samplers=["uniform-4"])
     finish(run)
-    report = render([run.folder], run.folder / "report")
+    report = render([run.folder], run.folder / "report").page
     page = opened(report, "failures")
     expect(page.locator("#view-failures .count")).to_have_text("Nothing fits.")
     page.goto(f"{report.as_uri()}#/prompts?sort=loss&failures=1")

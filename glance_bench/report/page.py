@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pictures", "environment", "index_of", "link", "page", "script", "style"]
 
-VIEWS = ("overview",)
-SCRIPTS = ("core.js", "tables.js")
-STYLES = ("report.css",)
+VIEWS = ("overview", "prompts", "prompt", "failures", "text")
+SCRIPTS = ("core.js", "tables.js", "listing.js", "text.js", "prompts.js", "failures.js", "detail.js")
+STYLES = ("report.css", "views.css")
 
 
 @dataclass(frozen=True)
