@@ -173,7 +173,7 @@
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", (event) => {
       clearTimeout(typing);
-      typing = setTimeout(() => GB.go(name, state(), true), event.target.type === "search" ? 150 : 0);
+      typing = setTimeout(() => section.hidden || GB.go(name, state(), true), event.target.type === "search" ? 150 : 0);
     });
     section.addEventListener("click", ({ target }) => {
       const pressed = target.closest("button:not([aria-disabled=true])");
