@@ -71,7 +71,9 @@ def style() -> str:
 
 
 def script() -> str:
-    return "\n".join(_asset(f"static/{name}") for name in SCRIPTS)
+    """The scripts as one, without indentation and lines of comment: no more than a reader's browser needs."""
+    lines = (line.strip() for name in SCRIPTS for line in _asset(f"static/{name}").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//")) + "\n"
 
 
 def index_of(report: Report, pictures: Mapping[int, Pictures]) -> dict[str, Any]:

@@ -63,6 +63,7 @@
       large.addEventListener("error", () => large.replaceWith(small), { once: true });
     }
     large.draggable = false;
+    large.addEventListener("load", () => large.classList.toggle("sharp", large.naturalWidth < 400));
     return box("div", "pane", large, GB.named(board, sampler));
   };
   const swap = () => stage.classList.toggle("swapped");

@@ -25,7 +25,7 @@
     if (asked.failures) {
       const broken = columns.some((column) => column.name === "failed" && column.images) ? await GB.values(board, "failed") : [];
       const drop = samplers.length > 1 ? await GB.values(board, "overall") : [];
-      found = found.filter((row) => faster.some((sampler) => drop[sampler * rows + row] >= 1 || broken[sampler * rows + row] === 1));
+      found = found.filter((row) => faster.some((sampler) => drop[sampler * rows + row] >= 2 || broken[sampler * rows + row] === 1));
     }
     if (!asked.sort || !asked.metric) return found;
     const values = await GB.values(board, asked.metric);

@@ -29,17 +29,15 @@ def context(report: Report) -> dict[str, Any]:
 
 
 def again(board: Board) -> Iterator[str]:
-    """For each sampler the command that makes its images again, for a shell; "" for images made elsewhere."""
+    """For each sampler the command that makes its images again, for a shell; "" for images without a seed, made elsewhere."""
     evidence = board.source.evidence
     start = ["glance-bench", "run", str(evidence.results["suite"])]
     if evidence.results.get("profile"):
         start += ["--profile", str(evidence.results["profile"])]
-    for row in board.results["samplers"]:
-        if row.get("made_of"):
-            chosen = _options(str(row["sampler"]), evidence.suite)
-            yield shlex.join([*start, *chosen, "-o", "runs/again"])
-        else:
-            yield ""
+    known = board.samples[board.samples["seed"] >= 0]["sampler"].unique()
+    for sampler in board.samplers:
+        chosen = _options(sampler, evidence.suite)
+        yield shlex.join([*start, *chosen, "-o", "runs/again"]) if sampler in known else ""
 
 
 def _by(board: Board) -> str:

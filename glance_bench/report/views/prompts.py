@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["MARKS", "TITLE", "context", "headlines", "lengths"]
 
 TITLE = "Prompts"
-MARKS = (
-    "\u25b2 better, \u25bc worse than the reference from the same noise, \u2248 the same as far as the decimals show."
-)
+MARKS = "\u25b2 better, \u25bc worse than the reference from the same noise, \u2248 the same as far as the decimals show."
 
 
 def context(report: Report) -> dict[str, Any]:
