@@ -81,7 +81,7 @@ def write_report(
     pictures = {}
     ranked = {board.number: _overall(board) for board in report.boards}
     for board in report.boards:
-        originals = _originals(board, out) if options.originals else None
+        originals = _originals(board, out) if options.originals and board.records is not None else None
         flags = None
         if board.records is not None and not (originals is not None and _beside(board, out)):
             flags, used = _write_thumbs(
