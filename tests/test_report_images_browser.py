@@ -245,7 +245,10 @@ def test_nothing_is_slow_over_ten_thousand_prompts_and_ten_samplers(opened: Open
             from = performance.now();
             GB.ranked(rows, (row) => {
               let low = NaN;
-              for (let s = 0; s < 10; s++) { const v = values[s * 10000 + row]; if (v < low || Number.isNaN(low)) low = v; }
+              for (let s = 0; s < 10; s++) {
+                const v = values[s * 10000 + row];
+                if (v < low || Number.isNaN(low)) low = v;
+              }
               return low;
             });
             spent.push(performance.now() - from);

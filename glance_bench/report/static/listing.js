@@ -198,7 +198,7 @@
     const close = button("", "Close");
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(make("h2", "", "Keys"), box("dl", "", ...keyed().map((each) =>
-      box("div", "", box("dt", "", make("kbd", "", keyOf(each))), make("dd", "", each.getAttribute("aria-label") || each.firstChild.textContent)))),
+      box("div", "", box("dt", "", make("kbd", "", keyOf(each))), make("dd", "", each.firstChild.textContent)))),
     box("label", "check", off, "only this one"), close);
     dialog.showModal();
   };

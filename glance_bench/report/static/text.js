@@ -50,7 +50,7 @@
     const share = apart(plain(x), plain(y));
     if (share === 0) return [["", y]];
     if (share > 1) return [["del", x], ["ins", y]];
-    const [a, b] = [[...x], [...y]];
+    const [a, b] = [[...x].filter(plain), [...y].filter(plain)];
     return pieces(a, b, align(a.map((c) => c.toLowerCase()), b.map((c) => c.toLowerCase()), equal).pairs);
   };
   const compared = (wanted, read) => {

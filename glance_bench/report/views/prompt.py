@@ -29,7 +29,7 @@ def context(report: Report) -> dict[str, Any]:
 
 
 def again(board: Board) -> Iterator[str]:
-    """For each sampler the command that makes its images again, for a shell; "" for images without a seed, made elsewhere."""
+    """For each sampler the command that makes its images again, for a shell; "" where the seed is not known."""
     evidence = board.source.evidence
     start = ["glance-bench", "run", str(evidence.results["suite"])]
     if evidence.results.get("profile"):

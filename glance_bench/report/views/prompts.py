@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["MARKS", "TITLE", "context", "headlines", "lengths"]
 
 TITLE = "Prompts"
-MARKS = "\u25b2 better, \u25bc worse than the reference from the same noise, \u2248 the same as far as the decimals show."
+MARKS = (
+    "\u25b2 better, \u25bc worse than the reference from the same noise, "
+    "\u2248 the same as far as the decimals show."
+)
 
 
 def context(report: Report) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def headlines(report: Report) -> dict[int, list[Mapping[str, Any]]]:
 def lengths(report: Report) -> dict[int, list[dict[str, Any]]]:
     """By board, the slices by length of text and by objects that have prompts: those of comparisons, by the same names.
 
-    ``field`` is the number of a prompt that lies between ``least`` and ``most``: ``words``, ``wanted_words``, ``objects``.
+    ``field``, a number of a prompt (words, wanted_words or objects), lies between ``least`` and ``most``.
     """
     return {board.number: _lengths(board) for board in report.boards}
 

@@ -22,7 +22,7 @@ def context(report: Report) -> dict[str, Any]:
 
 
 def _read(board: Board) -> list[dict[str, Any]]:
-    """A reader ``label[model]`` notes what it read as ``label_read[model]`` and calls its columns ``label_x[model]``."""
+    """The reader ``label[model]`` notes what it read as ``label_read[model]``; its columns are ``label_x[model]``."""
     made = []
     for note in noted(board):
         label, reads, model = note["name"].partition("_read")
