@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Pictures", "environment", "index_of", "link", "page", "script", "style"]
 
 VIEWS = (
-    "overview", "compare", "prompts", "failures", "text", "speed", "papers", "schedule", "training", "provenance", "prompt",
+    "overview", "compare", "prompts", "failures", "text", "speed", "papers", "schedule", "training",
+    "provenance", "prompt",
 )  # fmt: skip
 SCRIPTS = (
     "core.js", "tables.js", "listing.js", "text.js", "prompts.js", "failures.js", "detail.js", "compare.js",
