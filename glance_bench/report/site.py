@@ -85,6 +85,8 @@ def write_report(
     if options.single_file:
         return _single(report, out if out.suffix == ".html" else out / "index.html", options, say)
     before = _claimed(out, options.force)
+    if not before:  # from here on the folder is ours, also when this is cut short
+        write_atomic(out / MARKER, json_bytes({"schema": SCHEMA, "files": [], "thumbs": {}}))
     written = Written(out / "index.html")
     kept = before.get("thumbs", {})
     listing: dict[str, str] = {}
@@ -94,7 +96,9 @@ def write_report(
     for place, board in enumerate(report.boards):
         originals = _originals(board, out) if options.originals and board.records is not None else None
         flags = None
-        if board.records is not None and not (originals is not None and _beside(board, out)):
+        if originals is not None and _beside(board, out):
+            written.unreadable += _missing(board)
+        elif board.records is not None:
             flags, used = _write_thumbs(
                 board,
                 ranked[board.number],
@@ -177,6 +181,13 @@ def _beside(board: Board, out: Path) -> bool:
     assert board.records is not None
     small = "width" in board.records and int(board.records[["width", "height"]].to_numpy().max()) <= SIDE
     return small and out.resolve().is_relative_to(board.source.folder.resolve())
+
+
+def _missing(board: Board) -> list[str]:
+    """A sentence for every image of the run that is not where it was made."""
+    assert board.records is not None
+    paths = (os.path.join(board.source.folder, image) for image in board.records["image"])
+    return [f"{path}: is not there" for path in paths if not os.path.isfile(path)]
 
 
 def _overall(board: Board) -> npt.NDArray[np.float64]:
