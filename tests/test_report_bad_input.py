@@ -1,15 +1,19 @@
-"""What a report is asked to do with runs that lack something and with places that it must not touch, as a process."""
+"""What a report is asked to do with runs that lack something and with places that it must not touch."""
 
 import json
 import resource
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from typer.testing import CliRunner
 
+from glance_bench.cli import app
 from glance_bench.report.model import load
 from glance_bench.report.site import Options, write_report
 from glance_bench.store import Run
@@ -33,14 +37,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return finished(tmp_path_factory.mktemp("run"))
 
 
-def report(cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    done = command(cwd, "report", *arguments)
-    assert "Traceback" not in done.stderr
+def report(cwd: Path, *arguments: object) -> Result:
+    """The command in this process."""
+    with chdir(cwd):
+        done = CliRunner().invoke(app, ["report", *map(str, arguments)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done
     return done
 
 
-def refused(done: subprocess.CompletedProcess[str], code: int, told: str) -> None:
-    assert done.returncode == code and done.stdout == "", done
+def refused(done: Result, code: int, told: str) -> None:
+    assert done.exit_code == code and done.stdout == "", done
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and told in line
 
@@ -52,6 +58,8 @@ def test_folders_that_are_no_finished_run(tmp_path: Path, run: Run) -> None:
     for folder in (unscored.folder, tmp_path / "empty", tmp_path / "file", tmp_path / "nothing"):
         refused(report(tmp_path, folder), 3, f"{folder} is not a finished run: it has no results.json")
     refused(report(tmp_path, run.folder, unscored.folder), 3, "not a finished run")
+    process = command(tmp_path, "report", unscored.folder)
+    assert process.returncode == 3 and process.stdout == "" and process.stderr.startswith("error: ")
     assert not (tmp_path / "reports").exists() and not (unscored.folder / "report").exists()
     gone = finished(tmp_path / "gone")
     (gone.folder / "samples.parquet").unlink()
@@ -71,14 +79,14 @@ def test_images_that_are_gone_or_broken_are_named_and_the_rest_is_shown(tmp_path
     images[3].mkdir()
     Image.new("1", (30_000, 30_000)).save(images[4])  # 900 megapixels in a few kilobytes
     done = report(tmp_path, run.folder, "-o", "out", "--images", "all")
-    assert done.returncode == 0 and done.stdout == "report: out/index.html\n"
+    assert done.exit_code == 0 and done.stdout == "report: out/index.html\n"
     for image in images[:5]:
         assert len([line for line in done.stderr.splitlines() if f"warning: {image}: " in line]) == 1
     assert len(list((tmp_path / "out").rglob("*.webp"))) == 1
     beside = report(tmp_path, run.folder)
-    assert beside.returncode == 0 and f"warning: {images[0]}: is not there" in beside.stderr
+    assert beside.exit_code == 0 and f"warning: {images[0]}: is not there" in beside.stderr
     single = report(tmp_path, run.folder, "--single-file", "--json")
-    assert single.returncode == 0 and Path(json.loads(single.stdout)["page"]).is_file()
+    assert single.exit_code == 0 and Path(json.loads(single.stdout)["page"]).is_file()
 
 
 @pytest.mark.browser
@@ -110,7 +118,7 @@ def test_an_image_that_a_page_cannot_show_is_said_where_it_would_be(tmp_path: Pa
 def test_one_sampler_and_no_teacher(tmp_path: Path, samplers: tuple[str, ...]) -> None:
     run = finished(tmp_path / "run", samplers)
     done = report(tmp_path, run.folder)
-    assert done.returncode == 0, done
+    assert done.exit_code == 0, done
     (board,) = page_of(run.folder / "report").index["boards"]
     assert board["samplers"] == list(samplers) and board["reference"] == 0
 
@@ -119,13 +127,15 @@ def test_runs_of_one_name_are_told_apart(tmp_path: Path, run: Run) -> None:
     third = finished(tmp_path / "third")
     rename(third, "fake (2)")
     done = report(tmp_path, run.folder, third.folder, run.folder, "-o", "out")
-    assert done.returncode == 0, done
+    assert done.exit_code == 0, done
     labels = [board["label"] for board in page_of(tmp_path / "out").index["boards"]]
     assert labels == [f"testbed-flux on testbed, {name}" for name in ("fake", "fake (2)", "fake (3)")]
 
 
 def test_places_that_cannot_be_written(tmp_path: Path, run: Run) -> None:
     (tmp_path / "file").write_text("x")
+    process = command(tmp_path, "report", run.folder, "-o", "/proc/report")
+    assert process.returncode == 3 and process.stdout == "" and len(process.stderr.splitlines()) == 1
     for place in ("file/report", "file/deep/report", "/proc/report", "/dev/null/report"):
         for more in ([], ["--publish"]):
             done = report(tmp_path, run.folder, *(more or ["-o"]), place)
@@ -171,7 +181,7 @@ def test_folders_that_hold_something_else_are_refused_and_left_alone(tmp_path: P
         assert {file: data.decode() for file, data in contents(tmp_path / name).items()} == files
     refused(report(tmp_path, run.folder, "-o", run.folder), 2, "or add --force")
     done = report(tmp_path, run.folder, "-o", "thesis", "--force")
-    assert done.returncode == 0 and (tmp_path / "thesis/thesis.tex").read_text() == "x"
+    assert done.exit_code == 0 and (tmp_path / "thesis/thesis.tex").read_text() == "x"
 
 
 def test_a_page_of_somebody_else_is_not_overwritten_by_a_single_file(tmp_path: Path, run: Run) -> None:
