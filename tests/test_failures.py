@@ -297,6 +297,18 @@ def test_a_loss_everywhere_is_one_sentence_and_a_gain_is_one_too() -> None:
     assert gained.difference == pytest.approx(0.1)
 
 
+def test_a_small_difference_is_not_shown_as_zero() -> None:
+    teacher = {"truth": np.linspace(0.2, 0.8, 60)}
+    fast = {"truth": teacher["truth"] + 0.00023 + np.tile([1e-5, -1e-5], 30)}
+    (told,), _ = sentences(
+        board_of(evidence({"teacher": teacher, "fast": fast}, columns=COLUMNS[1:2])), COLUMNS
+    )
+    assert (
+        told.text == "fast gains 0.0002 in Truth on all prompts (95 % interval 0.0002 to 0.0002, 60 prompts)"
+    )
+    assert 0.000225 < told.low < told.difference < told.high < 0.000235
+
+
 def test_broken_images_are_a_sentence() -> None:
     """20 of 100 images of one sampler are black; their metrics say nothing, having no value there."""
     columns = [COLUMNS[1], column("failed", kind="unit", better="lower", flag=True, headline=False)]

@@ -7,12 +7,14 @@ One family a board: every sampler but the reference, every column of ``ranked``,
 * every slice of the prompts by category, text length and number of objects, and every part that a category and a
   text length have in common, against the other prompts: ``stats.permutation``, whose p has no least value.
 
-All that is told is true of these tests at 5 % over the whole board. What is told of them, the strongest and
-each once, is chosen by the size of the effect, which needs no further correction.
+Holm's adjusted p-value is below 5 % for all that is told: the chance of any false sentence on a board is at most that.
+Which of the significant contrasts are told, the strongest and each once, needs no further correction. Intervals are
+each sentence's own, at 95 %.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -217,17 +219,15 @@ def _told(grid: Grid, one: _Contrast, p_adjusted: float) -> Sentence:
     ends = stats.bootstrap_mean(one.own, level=LEVEL)
     sign = -1.0 if column["better"] == "higher" else 1.0
     elsewhere = None if one.part is None else float(one.loss[~one.inside].mean())
-    decimals = column["decimals"]
-    bounds = sorted((abs(ends.low), abs(ends.high)))
-    beside = [
-        f"95 % interval {number(bounds[0], decimals)} to {number(bounds[1], decimals)}",
-        f"{n:,} prompts",
-    ]
+    decimals = _decimals(column, mean)
+    bounds = (ends.low, ends.high) if mean > 0 else (-ends.high, -ends.low)  # of the size that is told
+    low, high = (number(bound, decimals) for bound in bounds)
+    beside = [f"95 % interval {low} to {high}", f"{n:,} prompts"]
     if elsewhere is not None:
-        beside.append(f"elsewhere it {_change(column, elsewhere)}")
+        beside.append(f"elsewhere it {_change(column, elsewhere, decimals)}")
     where = one.part.words if one.part else "all prompts" if one.where.all() else "all prompts it applies to"
     return Sentence(
-        text=f"{grid.samplers[one.sampler]} {_verb(column, mean)} on {where} ({', '.join(beside)})",
+        text=f"{grid.samplers[one.sampler]} {_verb(column, mean, decimals)} on {where} ({', '.join(beside)})",
         sampler=grid.samplers[one.sampler],
         column=str(column["name"]),
         slice=one.part.name if one.part else None,
@@ -240,16 +240,20 @@ def _told(grid: Grid, one: _Contrast, p_adjusted: float) -> Sentence:
     )
 
 
-def _verb(column: Column, loss: float) -> str:
-    return (
-        f"{_change(column, loss)} in {column['title']}" if column["name"] != FAILED else _change(column, loss)
-    )
+def _decimals(column: Column, mean: float) -> int:
+    """Those of the column, or as many as a small difference needs not to be shown as zero."""
+    return max(int(column["decimals"]), math.ceil(-math.log10(abs(mean))))
 
 
-def _change(column: Column, loss: float) -> str:
-    size = number(abs(loss), column["decimals"])
+def _verb(column: Column, loss: float, decimals: int) -> str:
+    change = _change(column, loss, decimals)
+    return change if column["name"] == FAILED else f"{change} in {column['title']}"
+
+
+def _change(column: Column, loss: float, decimals: int) -> str:
     if column["name"] == FAILED:
         return f"makes {100 * abs(loss):.1f} % {'more' if loss > 0 else 'fewer'} images that are black or non-finite"
+    size = number(abs(loss), decimals)
     if column["better"] == "higher":
         return f"{'loses' if loss > 0 else 'gains'} {size}"
     return f"is {size} {'worse' if loss > 0 else 'better'}"
