@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pictures", "environment", "index_of", "link", "page", "script", "style"]
 
-VIEWS = ("overview",)
-SCRIPTS = ("core.js", "tables.js")
-STYLES = ("report.css",)
+VIEWS = ("overview", "compare", "speed", "papers", "schedule", "training", "provenance")
+SCRIPTS = ("core.js", "tables.js", "compare.js")
+STYLES = ("report.css", "charts.css")
 
 
 @dataclass(frozen=True)

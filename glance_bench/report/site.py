@@ -26,6 +26,7 @@ from glance_bench.errors import UsageError
 from glance_bench.report.chunks import bits, board_chunks, floats, script_json
 from glance_bench.report.page import Pictures, index_of, page, script, style
 from glance_bench.report.thumbs import SIDE, Kept, choose_rows, thumbnails
+from glance_bench.report.views import compare, papers
 from glance_bench.sealed import json_bytes, write_atomic
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def write_report(
     pictures = {}
     ranked = {board.number: _overall(board) for board in report.boards}
     for board in report.boards:
-        originals = _originals(board, out) if options.originals else None
+        originals = _originals(board, out) if options.originals and board.records is not None else None
         flags = None
         if board.records is not None and not (originals is not None and _beside(board, out)):
             flags, used = _write_thumbs(
@@ -165,6 +166,8 @@ def _pieces(report: Report, ranked: dict[int, npt.NDArray[np.float64] | None]) -
         overall = ranked[board.number]
         if overall is not None:
             yield f"b{board.number}/values/overall", floats(overall)
+    yield from compare.pairs(report)
+    yield from papers.pieces(report)
 
 
 def _images_of(
