@@ -216,7 +216,7 @@ def _accounts(part: _Contrast, whole: _Contrast) -> bool:
 
 def _told(grid: Grid, one: _Contrast, p_adjusted: float) -> Sentence:
     column, mean, n = one.column, float(one.own.mean()), len(one.own)
-    ends = stats.bootstrap_mean(one.own, level=LEVEL)
+    ends = stats.difference_interval(one.own, level=LEVEL)
     sign = -1.0 if column["better"] == "higher" else 1.0
     elsewhere = None if one.part is None else float(one.loss[~one.inside].mean())
     decimals = _decimals(column, mean)
