@@ -25,6 +25,7 @@ from glance_bench.failures import (
     worst,
 )
 from glance_bench.prompts import Prompt
+from glance_bench.report.text import visible
 
 from .made_evidence import column, evidence
 
@@ -264,6 +265,7 @@ def test_a_failure_of_a_category_at_one_length_is_named_as_both() -> None:
     made = evidence({"teacher": teacher, "fast": fast}, columns=COLUMNS[1:2], facets=parts)
     (told,), _ = sentences(board_of(made), COLUMNS)
     assert told.slice == "category: poster; text length: 10 words or more"
+    assert told.facets == {"category": "poster", "text length": "10 words or more"}
     assert "on prompts of category 'poster' that ask for 10 words or more of text (" in told.text
 
 
@@ -562,7 +564,7 @@ def test_values_that_are_missing_or_infinite_are_no_drops() -> None:
 
 
 def test_hostile_names_and_texts_are_kept_as_they_are() -> None:
-    """What shows them escapes them; here nothing may fail on them."""
+    """What shows them escapes markup; control and direction characters are spelt out, in names as in texts."""
     evil = '<img onerror=x> </script> \u202e "q" \x1b[31m'
     n = 40
     parts = {"category": [evil if i % 2 else "" for i in range(n)]}
@@ -574,9 +576,11 @@ def test_hostile_names_and_texts_are_kept_as_they_are() -> None:
     prompts = [Prompt(f"p{i:03d}", evil, evil, (evil,) * 100) for i in range(n)]
     found = whole(made, records=records, prompts=prompts)
     (told,) = found["sentences"]
-    assert told["slice"] == f"category: {evil}"
+    assert told["facets"] == {"category": visible(evil)}
+    assert told["sampler"] == visible(f"{evil}2")
     causes = found["causes"]["1/1"]
-    assert causes[0].startswith(f'wanted "{evil}')
+    assert causes[0].startswith(f'wanted "{visible(evil)}')
+    assert not any(c in text for text in [told["text"], *causes] for c in "\x1b\u202e")
     assert max(map(len, causes)) < 800
 
 

@@ -207,7 +207,9 @@ def _worst(document: Mapping[str, Any], board: Mapping[str, Any]) -> Iterator[st
     if not board["images"]:
         yield f"No image{among} is worse than the reference's{'' if by == OVERALL else f' in {by}'}"
         return
-    yield f"The {len(board['images'])} images{among} that lose most against {board['reference']}, {unit}:"
+    several = f"{len(board['images'])} images" if len(board["images"]) > 1 else "image"
+    verb = "lose" if len(board["images"]) > 1 else "loses"
+    yield f"The {several}{among} that {verb} most against {board['reference']}, {unit}:"
     for rank, image in enumerate(board["images"], start=1):
         text = image["text"] if len(image["text"]) <= TEXT_SHOWN else image["text"][:TEXT_SHOWN] + "..."
         named = f"{image['prompt']} #{image['index']}"

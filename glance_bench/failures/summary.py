@@ -15,7 +15,7 @@ each sentence's own, at 95 %.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,7 @@ Mask = npt.NDArray[np.bool_]
 class Sentence:
     """What a sampler loses or gains in a column, over all prompts (``slice`` None) or a slice of them.
 
+    ``facets`` are the names of the slice by slicing, as ``comparison.slices`` has them; empty for all prompts.
     ``difference`` is sampler minus reference, in the column's unit, with its bootstrap interval at 95 % over ``n``
     prompts; ``elsewhere`` is the same over the other prompts, None for all prompts. ``p_adjusted`` is after Holm.
     """
@@ -51,6 +52,7 @@ class Sentence:
     sampler: str
     column: str
     slice: str | None
+    facets: Mapping[str, str]
     difference: float
     low: float
     high: float
@@ -61,9 +63,9 @@ class Sentence:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some of the prompts, bool[P], as a field and as words of a sentence."""
+    """Some of the prompts, bool[P], as facets and as words of a sentence."""
 
-    name: str
+    facets: Mapping[str, str]
     words: str
     inside: Mask
 
@@ -161,8 +163,8 @@ def _sign_flip(loss: Floats) -> float:
 
 
 def _parts(grid: Grid) -> Iterator[_Part]:
-    facets = grid.facets()
-    drawn = bool((facets["wanted_words"] > 0).any())
+    asked = grid.facets()
+    drawn = bool((asked["wanted_words"] > 0).any())
     place = {prompt: number for number, prompt in enumerate(grid.prompts)}
 
     def mask(one: Slice) -> Mask:
@@ -170,15 +172,15 @@ def _parts(grid: Grid) -> Iterator[_Part]:
         inside[[place[prompt] for prompt in one.prompts]] = True
         return inside
 
-    cut = [(one, mask(one)) for one in slices(facets)]
+    cut = [(one, mask(one)) for one in slices(asked)]
     for one, inside in cut:
-        yield _Part(f"{one.slicing}: {one.name}", f"prompts {_words(one, drawn)}", inside)
+        yield _Part({one.slicing: one.name}, f"prompts {_words(one, drawn)}", inside)
     for one, first in cut:
         for other, second in cut:
             both = first & second
             if (one.slicing, other.slicing) == ("category", "text length") and both.sum() >= FEWEST_COMMON:
-                name = f"{one.slicing}: {one.name}; {other.slicing}: {other.name}"
-                yield _Part(name, f"prompts {_words(one, drawn)} {_words(other, drawn)}", both)
+                facets = {one.slicing: one.name, other.slicing: other.name}
+                yield _Part(facets, f"prompts {_words(one, drawn)} {_words(other, drawn)}", both)
 
 
 def _words(one: Slice, drawn: bool) -> str:
@@ -216,6 +218,7 @@ def _accounts(part: _Contrast, whole: _Contrast) -> bool:
 
 def _told(grid: Grid, one: _Contrast, p_adjusted: float) -> Sentence:
     column, mean, n = one.column, float(one.own.mean()), len(one.own)
+    facets = dict(one.part.facets) if one.part else {}
     ends = stats.difference_interval(one.own, level=LEVEL)
     sign = -1.0 if column["better"] == "higher" else 1.0
     elsewhere = None if one.part is None else float(one.loss[~one.inside].mean())
@@ -230,7 +233,8 @@ def _told(grid: Grid, one: _Contrast, p_adjusted: float) -> Sentence:
         text=f"{grid.samplers[one.sampler]} {_verb(column, mean, decimals)} on {where} ({', '.join(beside)})",
         sampler=grid.samplers[one.sampler],
         column=str(column["name"]),
-        slice=one.part.name if one.part else None,
+        slice="; ".join(f"{slicing}: {name}" for slicing, name in facets.items()) or None,
+        facets=facets,
         difference=sign * mean,
         low=min(sign * ends.low, sign * ends.high),
         high=max(sign * ends.low, sign * ends.high),
