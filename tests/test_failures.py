@@ -357,8 +357,11 @@ def test_every_sampler_has_its_turn_before_the_eighth_sentence() -> None:
         for i in range(12)
     }
     made = evidence({"teacher": teacher, **fast}, columns=COLUMNS[:2])
-    found, _ = sentences(board_of(made), COLUMNS)
+    found, tests = sentences(board_of(made), COLUMNS)
     assert [told.sampler for told in found] == [f"s{i:02d}" for i in range(11, 3, -1)]
+    alone, same = sentences(board_of(made), COLUMNS, "s00")
+    assert same == tests
+    assert {told.sampler for told in alone} == {"s00"}
 
 
 # -- causes ------------------------------------------------------------------------------------------------
@@ -402,8 +405,8 @@ def test_causes_of_an_image_with_notes() -> None:
     )
     assert made.causes.of(1, 0) == [
         'wanted "OPEN NOW", read "0PEN NO"',
-        "truth: missing colour 2 (not in teacher's image)",
-        "truth: missing in teacher's image too: size",
+        "truth: missing colour 2 (right in teacher's image)",
+        "truth: missing size (so in teacher's image too)",
         "OCR words fell from 1.000 to 0.250 (teacher at the same noise)",
         "Truth fell from 0.800 to 0.600 (teacher at the same noise)",
     ]
@@ -431,10 +434,10 @@ def test_causes_from_questions_faults_and_reasons() -> None:
         },
     }
     assert explained(values, notes).causes.of(1, 0)[:-1] == [
-        "dsg[a-judge]: missing Is there a car, say? (not in teacher's image)",
-        "dsg[a-judge]: missing in teacher's image too: Is it red, or blue?",
-        "geneval[mask]: wrong car: 1 of 2; dog: red, blue, not green (not in teacher's image)",
-        "geneval[official]: wrong expected car>=2, found 1; expected left of (not in teacher's image)",
+        "dsg[a-judge]: answered no: Is there a car, say? (right in teacher's image)",
+        "dsg[a-judge]: answered no: Is it red, or blue? (so in teacher's image too)",
+        "geneval[mask]: wrong car: 1 of 2; dog: red, blue, not green (right in teacher's image)",
+        "geneval[official]: wrong expected car>=2, found 1; expected left of",
     ]
 
 

@@ -110,16 +110,20 @@ class _Contrast:
         return bool(inside > max(outside, 0) or inside < min(outside, 0))
 
 
-def sentences(grid: Grid, columns: Sequence[Column]) -> tuple[list[Sentence], int]:
+def sentences(
+    grid: Grid, columns: Sequence[Column], sampler: str | None = None
+) -> tuple[list[Sentence], int]:
     """The sentences of a board, the largest effects first, and how many contrasts were tested.
 
-    Each sampler's largest come before any sampler's second, up to MOST. Left out: an overall loss that one slice
-    accounts for, and a contrast of mostly the same prompts, sampler and metric as one with stronger evidence. (By the
-    size of the effect, a part of a slice that was unlucky would go before the slice.) Deterministic.
+    Each sampler's largest come before any sampler's second, up to MOST; with ``sampler`` only its own, of the tests of
+    the whole board all the same. Left out: an overall loss that one slice accounts for, and a contrast of mostly the
+    same prompts, sampler and metric as one with stronger evidence. (By the size of the effect, a part of a slice that
+    was unlucky would go before the slice.) Deterministic.
     """
     made = list(_contrasts(grid, columns))
     adjusted = stats.holm({i: one.p for i, one in enumerate(made)})
     found = [i for i, p in adjusted.items() if p < 1 - LEVEL and made[i].tellable]
+    found = [i for i in found if sampler in (None, grid.samplers[made[i].sampler])]
     found.sort(key=lambda i: -made[i].strength)
     kept: list[int] = []
     for i in found:
