@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glance_bench.evidence import Evidence, read_evidence
+from glance_bench.failures import OVERALL, Grid, document, drops
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +87,20 @@ class Board:
     def per_image(self) -> list[Mapping[str, Any]]:
         """The columns of which every image has a value of its own."""
         return [column for column in self.columns if column["name"] in self.samples]
+
+    @cached_property
+    def _grid(self) -> Grid:
+        return Grid.of(self.samples, self.results, self.rows)
+
+    @cached_property
+    def overall(self) -> npt.NDArray[np.float64]:
+        """float64[samplers, rows]: the overall drop of each image, see ``failures.drops``."""
+        return drops(self._grid, self.columns)[OVERALL]
+
+    @cached_property
+    def failures(self) -> dict[str, Any]:
+        """The document of ``failures``."""
+        return document(self._grid, self.columns, records=self.records, prompts=self.prompts)
 
     def values(self, column: str) -> npt.NDArray[np.float64]:
         """float64[samplers, rows] of a column of ``samples``; NaN for no value."""

@@ -25,18 +25,15 @@ WORST = 100  # rows of each sampler among its failures
 Kept = Literal["failures", "sample", "all"]
 
 
-def choose_rows(board: Board, overall: npt.NDArray[np.float64], kept: Kept) -> npt.NDArray[np.int64]:
-    """The rows whose images are kept, the most wanted first: failures by rank, then a sample of every category.
-
-    ``overall`` is float64[samplers, rows], see ``failures.drops``.
-    """
+def choose_rows(board: Board, kept: Kept) -> npt.NDArray[np.int64]:
+    """The rows whose images are kept, the most wanted first: failures by rank, then a sample of every category."""
     import numpy as np
 
     if kept == "all":
         return np.arange(len(board.rows))
     chosen: dict[int, None] = {}
     if kept == "failures":
-        drop = np.where(np.isnan(overall), -np.inf, overall)
+        drop = np.where(np.isnan(board.overall), -np.inf, board.overall)
         ranks = np.argsort(-drop, axis=1, kind="stable")[:, :WORST]
         for place in range(ranks.shape[1]):
             for sampler, row in enumerate(ranks[:, place]):
