@@ -211,10 +211,10 @@ class Run:
     def strips(self) -> pd.DataFrame:
         """Trajectory strips: a row for each decoded estimate, in the order of the steps, columns STRIP_COLUMNS.
 
-        ``step`` counts from 0 and ``sigma`` is the noise level at its start, where the estimate was made. ``adapter`` is
-        "" for the base model. ``file``, a PNG of the image's size, is relative to the run folder. ``difference`` is how
-        far (levels of 255, at worst) the image that the strip ends with lies from the stored one. Strips that are not
-        made yet are left out. Raises Damaged for a bad record.
+        ``step`` counts from 0; ``sigma``, in (0, 1], is the noise level at its start, where the estimate was made.
+        ``adapter`` is "" for the base model. ``file``, a PNG of the image's size, is relative to the run folder.
+        ``difference`` is how far (levels of 255, at worst) the image that the strip ends with lies from the stored one.
+        Strips that are not made yet are left out. Raises Damaged for a bad record.
         """
         import pandas as pd
 

@@ -67,7 +67,7 @@ def strip_rows(folder: Path, path: Path) -> list[dict[str, Any]]:
 
 
 def check_strip(folder: Path, key: str) -> list[Damaged] | None:
-    """What is wrong with a strip of ``folder``: nothing, a list, or None when it was never made. Every file is hashed."""
+    """What is wrong with a strip of ``folder``: nothing, a list, or None when it was never made. Hashes every file."""
     path = find_sealed(folder, "json").get(key)
     if path is None:
         return None

@@ -232,8 +232,8 @@ class Strips(_Strict):
         Discriminator(_sort_of_steps),
     ] = Field(
         6,
-        description="so many of a sampler's steps, evenly spread, the first and the last among them; or a list of them, "
-        "counted from 0, of which each sampler keeps those that it has",
+        description="so many of a sampler's steps, evenly spread, the first and the last among them; or a list of "
+        "steps, counted from 0, of which each sampler keeps those that it has",
     )
 
     def of(self, length: int) -> tuple[int, ...]:

@@ -67,12 +67,12 @@ def test_steps_are_spread_evenly_with_both_ends_or_taken_from_the_list(
     assert list(Strips(prompts=1, steps=steps).of(length)) == kept
 
 
-@pytest.mark.parametrize("length", range(1, 60))
-def test_no_step_is_kept_twice(length: int) -> None:
+def test_no_step_is_kept_twice() -> None:
     for steps in range(2, 60):
-        kept = Strips(steps=steps).of(length)
-        assert len(set(kept)) == len(kept) == min(steps, length) and sorted(kept) == list(kept)
-        assert kept[0] == 0 and kept[-1] == length - 1
+        for length in range(1, 60):
+            kept = Strips(steps=steps).of(length)
+            assert len(set(kept)) == len(kept) == min(steps, length) and sorted(kept) == list(kept)
+            assert kept[0] == 0 and kept[-1] == length - 1
 
 
 # -- the packaged models -------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_the_last_estimate_is_the_image(made: tuple[Run, Before, Any]) -> None:
         image = pixels(run.folder / stored[key])
         assert (pictures[-1] == image).all() and set(strip["difference"]) == {0}
         away = [np.abs(picture - image).mean() for picture in pictures]
-        assert away[0] > away[1] > away[2] > away[3] == 0, (key, away)
+        assert min(away[:2]) > away[2] > away[3] == 0, (key, away)
 
 
 @pytest.mark.parametrize("name", ["testbed-flux", "testbed-qwen"])
@@ -154,9 +154,7 @@ def test_an_estimate_at_a_middle_step_is_x_minus_sigma_v(
     run = made[0]
     suite = Suite.model_validate({**SUITE, "strips": STRIPS})
     work = next(
-        work
-        for work in make_plan(suite).works
-        if (work.info.model, work.info.sampler) == (name, sampler)
+        work for work in make_plan(suite).works if (work.info.model, work.info.sampler) == (name, sampler)
     )
     item, steps = work.items[0], work.sampler.trajectory.steps
     model = FAMILIES.get(work.sampler.model.family).load(work.sampler.model.path)
@@ -168,12 +166,10 @@ def test_an_estimate_at_a_middle_step_is_x_minus_sigma_v(
 
     def velocity(step: Step, prompt: int) -> torch.Tensor:
         inputs = model.inputs([asked[prompt]], step.guidance)
-        return model.velocity(
-            model.pipe.transformer, x, torch.tensor([step.t_cond]), inputs, (rows, columns)
-        )
+        return model.velocity(model.pipe.transformer, x, torch.tensor([step.t_cond]), inputs, (rows, columns))
 
     with torch.no_grad():
-        for number, step in enumerate(steps[:6]):
+        for step in steps[:6]:
             if step.adapter:
                 if step.adapter not in loaded:
                     loaded[step.adapter] = f"expert{len(loaded)}"
@@ -201,8 +197,8 @@ def test_an_estimate_at_a_middle_step_is_x_minus_sigma_v(
             picture = vae.decode((spread * std + mean).unsqueeze(2)).sample[0, :, 0]
     expected = ((picture / 2 + 0.5).clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
     frame = run.strips()
-    mine = frame[(frame["model"] == name) & (frame["sampler"] == sampler) & (frame["step"] == number)].iloc[0]
-    assert number == 5 and mine["prompt_id"] == item.prompt.id and mine["sigma"] == steps[5].sigma
+    mine = frame[(frame["model"] == name) & (frame["sampler"] == sampler) & (frame["step"] == 5)].iloc[0]
+    assert mine["prompt_id"] == item.prompt.id and mine["sigma"] == steps[5].sigma
     assert np.abs(pixels(run.folder / mine["file"]) - expected).max() <= 1
     assert expected.std() > 5
 
@@ -446,9 +442,7 @@ def test_no_bundle_takes_them_along(tmp_path: Path, fake_run: Run) -> None:
     assert len(manifest["strips"]) == 2 and document["images"]["kept"] == len(TEXTS) * 2 - 3
 
 
-def test_a_family_that_cannot_is_named(
-    tmp_path: Path, fakes: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_family_that_cannot_is_named(tmp_path: Path, fakes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = FakeFamily.sample
 
     def older(self: Any, trajectory: Any, embeds: Any, noise: Any, recorder: Any, *, resolution: Any) -> Any:
@@ -513,7 +507,7 @@ def test_the_command_line_refuses_it_before_anything_is_made(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_profile_may_have_its_own(tmp_path: Path) -> None:
+def test_a_profile_may_have_its_own(tmp_path: Path, fakes: None) -> None:
     models = settings(tmp_path)["models"]
     profiles = {"small": {"models": models, "strips": {"prompts": 1}}, "large": {"models": models}}
     suite = Suite.model_validate(settings(tmp_path, strips=STRIPS, profiles=profiles))

@@ -1,4 +1,4 @@
-"""Hash a whole run again: every image and record, every score and strip, the results, and what the page was made from."""
+"""Hash a whole run again: images and records, scores, strips, the results, and what the page was made from."""
 
 from __future__ import annotations
 
