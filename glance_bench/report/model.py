@@ -102,6 +102,20 @@ class Board:
         """The document of ``failures``."""
         return document(self._grid, self.columns, records=self.records, prompts=self.prompts)
 
+    @cached_property
+    def strips(self) -> dict[int, list[list[dict[str, Any]]]]:
+        """By row, and there by sampler, the estimates of its trajectory strip: sigma, step, adapter, file."""
+        if self.source.run is None:
+            return {}
+        frame = _part(self.source.run.strips(), self.results)
+        samplers, rows = self.places_of(frame)
+        found: dict[int, list[list[dict[str, Any]]]] = {}
+        for sampler, row, estimate in zip(samplers, rows, frame.to_dict("records"), strict=True):
+            if row >= 0:
+                own = found.setdefault(int(row), [[] for _ in self.samplers])
+                own[sampler].append({name: estimate[name] for name in ("sigma", "step", "adapter", "file")})
+        return found
+
     def values(self, column: str) -> npt.NDArray[np.float64]:
         """float64[samplers, rows] of a column of ``samples``; NaN for no value."""
         import numpy as np

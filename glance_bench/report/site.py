@@ -13,7 +13,6 @@ removed; a folder with anything else in it is refused.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ from urllib.parse import quote
 from glance_bench.errors import UsageError
 from glance_bench.report.chunks import bits, board_chunks, floats, script_json
 from glance_bench.report.page import Pictures, index_of, page, script, style
-from glance_bench.report.thumbs import SIDE, Kept, choose_rows, thumbnails
+from glance_bench.report.thumbs import SIDE, Kept, choose_rows, data_uri, thumbnails
 from glance_bench.report.views import compare, papers
 from glance_bench.sealed import json_bytes, write_atomic
 
@@ -248,4 +247,4 @@ def _encoded(board: Board, written: Written) -> Iterator[tuple[int, int, str]]:
         if isinstance(found, str):
             written.unreadable.append(f"{path}: {found}")
         else:
-            yield sampler, row, "data:image/webp;base64," + base64.b64encode(found).decode()
+            yield sampler, row, data_uri(found)

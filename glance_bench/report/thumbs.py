@@ -5,6 +5,7 @@ Images up to SIDE pixels are copied without loss; larger ones are reduced to SID
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from glance_bench.report.model import Board
 
-__all__ = ["SIDE", "Kept", "choose_rows", "thumbnails"]
+__all__ = ["SIDE", "Kept", "choose_rows", "data_uri", "thumbnails"]
 
 SIDE = 192
 SAMPLED = 500  # prompts of a board in the stratified sample
@@ -59,6 +60,11 @@ def thumbnails(paths: Sequence[Path]) -> Iterator[bytes | str]:
     """The WebP bytes of each image in turn, or a sentence that says why there are none."""
     with ThreadPoolExecutor() as pool:
         yield from pool.map(_thumbnail, paths)
+
+
+def data_uri(image: bytes) -> str:
+    """A thumbnail as an address that holds it."""
+    return "data:image/webp;base64," + base64.b64encode(image).decode()
 
 
 def _thumbnail(path: Path) -> bytes | str:
