@@ -148,8 +148,8 @@ def made_unit(
     run: Run, sampler: str, start: int, prompts: Sequence[Prompt]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Writes a unit's record and table; how the manifest and the scores name it, and its rows as columns."""
-    key = hashlib.sha256(f"{sampler} {start}".encode()).hexdigest()[:12]
-    place = f"units/made-up/{sampler}-{key}/set/{start // SLICE:05d}-{key}"
+    tag, key = (hashlib.sha256(of.encode()).hexdigest()[:12] for of in (sampler, f"{sampler} {start}"))
+    place = f"units/made-up/{sampler}-{tag}/set/{start // SLICE:05d}-{key}"
     shas = [sha256_bytes(f"{sampler} {prompt.id}".encode()) for prompt in prompts]
     images = [
         {
@@ -200,7 +200,7 @@ def draw_images(run: Run) -> int:
     (board,) = load([run.folder]).boards
     assert board.records is not None
     _, rows = board.places_of(board.records)
-    wanted = board.records["image"][np.isin(rows, choose_rows(board, None, "sample"))]
+    wanted = board.records["image"][np.isin(rows, choose_rows(board, "sample"))]
     for number, image in enumerate(wanted):
         (run.folder / image).write_bytes(drawn[number % len(drawn)])
     return len(wanted)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glance_bench.evidence import Evidence, read_evidence
+from glance_bench.failures import OVERALL, Grid, document, drops
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +88,34 @@ class Board:
         """The columns of which every image has a value of its own."""
         return [column for column in self.columns if column["name"] in self.samples]
 
+    @cached_property
+    def _grid(self) -> Grid:
+        return Grid.of(self.samples, self.results, self.rows)
+
+    @cached_property
+    def overall(self) -> npt.NDArray[np.float64]:
+        """float64[samplers, rows]: the overall drop of each image, see ``failures.drops``."""
+        return drops(self._grid, self.columns)[OVERALL]
+
+    @cached_property
+    def failures(self) -> dict[str, Any]:
+        """The document of ``failures``."""
+        return document(self._grid, self.columns, records=self.records, prompts=self.prompts)
+
+    @cached_property
+    def strips(self) -> dict[int, list[list[dict[str, Any]]]]:
+        """By row, and there by sampler, the estimates of its trajectory strip: sigma, step, adapter, file."""
+        if self.source.run is None:
+            return {}
+        frame = _part(self.source.run.strips(), self.results)
+        samplers, rows = self.places_of(frame)
+        found: dict[int, list[list[dict[str, Any]]]] = {}
+        for sampler, row, estimate in zip(samplers, rows, frame.to_dict("records"), strict=True):
+            if row >= 0:
+                own = found.setdefault(int(row), [[] for _ in self.samplers])
+                own[sampler].append({name: estimate[name] for name in ("sigma", "step", "adapter", "file")})
+        return found
+
     def values(self, column: str) -> npt.NDArray[np.float64]:
         """float64[samplers, rows] of a column of ``samples``; NaN for no value."""
         import numpy as np
@@ -129,10 +158,8 @@ def load(folders: Sequence[Path], gate: Mapping[str, Any] | None = None) -> Repo
 
 
 def _boards(source: Source, first: int, many: bool) -> list[Board]:
-    from glance_bench.results import scored_records
-
     results = source.evidence.results
-    records = _packed_images(source) if source.run is None else scored_records(source.run)
+    records = _packed_images(source) if source.run is None else _noted_records(source.run)
     made = []
     for number, board in enumerate(results["boards"], first):
         samples = _part(source.evidence.samples, board)
@@ -157,6 +184,24 @@ def _boards(source: Source, first: int, many: bool) -> list[Board]:
             )
         )
     return made
+
+
+def _noted_records(run: Run) -> pd.DataFrame:
+    """``run.records()`` with the notes of its metrics beside them.
+
+    Their values are in the evidence's table; reading them once more would take most of the time for many units.
+    """
+    from glance_bench.exchange.official import with_official
+
+    keys = ["image_sha256", "prompt_id"]
+    records = run.records()
+    for entry in run.manifest["metrics"]:
+        if "imported" in entry:
+            records = with_official(run, entry, records)
+        elif entry["kind"] == "sample" and (notes := run.notes(entry["name"])):
+            scores = run.scores(entry["name"])[[*keys, *notes]]
+            records = records.merge(scores, how="left", on=keys, validate="m:1")
+    return records
 
 
 def _packed_images(source: Source) -> pd.DataFrame | None:
