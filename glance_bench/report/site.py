@@ -219,17 +219,17 @@ def _write_thumbs(
     wanted = list(_images_of(board, options.images))
     names = [f"thumbs/b{board.number}/{sampler}/{row}.webp" for sampler, row, *_ in wanted]
     new = [i for i, name in enumerate(names) if kept.get(name) != wanted[i][3] or not (out / name).is_file()]
-    fresh = dict(zip(new, thumbnails([wanted[i][2] for i in new]), strict=True))
+    missing, fresh = set(new), thumbnails([wanted[i][2] for i in new])
     used = 0
     for i, (sampler, row, path, sha) in enumerate(wanted):
-        found = fresh.get(i)
+        found = next(fresh) if i in missing else None
         if isinstance(found, str):
             written.unreadable.append(f"{path}: {found}")
             continue
         size = (out / names[i]).stat().st_size if found is None else len(found)
         if options.images != "all" and used + size > room:
-            written.left_out += 1
-            continue
+            written.left_out += len(wanted) - i
+            break
         if found is not None:
             (out / names[i]).parent.mkdir(parents=True, exist_ok=True)
             write_atomic(out / names[i], found, flush=False)
