@@ -52,7 +52,8 @@ def _lengths(board: Board) -> list[dict[str, Any]]:
 
 
 def _filled(values: pd.Series, field: str, bins: Bins) -> list[dict[str, Any]]:
-    made, least = [], 0
+    made: list[dict[str, Any]] = []
+    least: float = 0
     for most, name in bins:
         if values.between(least, most).any():
             said = {"none": "no object", "4 or more": "4 objects or more"}.get(name, name)
