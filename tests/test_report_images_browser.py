@@ -105,7 +105,7 @@ def test_a_page_of_prompts_has_every_sampler_from_the_same_noise(
     image = row.locator("img").nth(1)
     image.scroll_into_view_if_needed()
     expect(image).to_have_js_property("naturalWidth", 64)
-    assert image.get_attribute("alt", timeout=100).endswith("native-10, seed 1003")  # type: ignore[union-attr]
+    assert image.get_attribute("alt").endswith("native-10, seed 1003")  # type: ignore[union-attr]
     assert row.locator(".tile").first.evaluate("e => getComputedStyle(e).position") == "sticky"
     assert row.evaluate("e => getComputedStyle(e).contentVisibility") == "auto"
     assert set(page.locator("#view-prompts img").evaluate_all("a => a.map(e => e.loading)")) == {"lazy"}
@@ -136,7 +136,7 @@ def test_tiles_show_the_values_of_the_table_and_how_they_stand(
     assert marks["▼"] and marks["≈"] and marks[""] == 24
 
 
-@pytest.mark.parametrize("column", ["truth", "clip[fake]", "ocr_word_accuracy"])
+@pytest.mark.parametrize("column", ["truth", "ocr_word_accuracy"])
 def test_the_orders_are_those_of_the_table(
     opened: Open, report: Path, table: pd.DataFrame, column: str
 ) -> None:
@@ -559,12 +559,13 @@ def test_texts_are_listed_and_a_heading_puts_the_worst_first(
 # ---- all of them ----
 
 
-@pytest.mark.parametrize("view", ["prompts", "prompt?row=2", "failures", "text"])
-def test_narrow_screens_do_not_scroll_sideways(opened: Open, report: Path, view: str) -> None:
-    page = opened(report, view, viewport={"width": 390, "height": 800})
-    expect(page.locator("section.view:visible h1")).to_be_visible()
-    expect(page.locator("section.view:visible :is(.row, .tile, tbody tr)").first).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+def test_narrow_screens_do_not_scroll_sideways(opened: Open, report: Path) -> None:
+    page = opened(report, "prompts", viewport={"width": 390, "height": 800})
+    for view in ("prompts", "prompt?row=2", "failures", "text"):
+        page.goto(f"{report.as_uri()}#/{view}")
+        expect(page.locator("section.view:visible h1")).to_be_visible()
+        expect(page.locator("section.view:visible :is(.row, .tile, tbody tr)").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_hostile_texts_stay_text(opened: Open, tmp_path: Path) -> None:
