@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from glance_bench.evidence import read_evidence, write_evidence
 from glance_bench.prompts import Prompt
 from glance_bench.report import render
 from tests.browser import ARGUMENTS, Opened, find_chromium
@@ -413,6 +414,58 @@ def test_the_detail_page_says_how_to_make_the_image_again(opened: Open, report: 
     assert len(files) == len(NAMES) and all(file.endswith(".png") for file in files)
 
 
+def test_strips_are_placed_by_the_noise_that_was_left(opened: Open, tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "run", prompts_of(3), models=["testbed-flux"], samplers=["teacher-50", "uniform-4"]
+    )
+    finish(run)
+    report = render([run.folder], run.folder / "report").page
+    file = "../" + str(run.records()["image"].iloc[0])
+    steps = [[(1.0, "slow"), (0.5, "fast"), (0.25, "fast")], [(1.0, ""), (0.5, "")]]
+    strips = [
+        [
+            {"sigma": sigma, "step": i, "adapter": adapter, "file": file}
+            for i, (sigma, adapter) in enumerate(own)
+        ]
+        for own in steps
+    ]
+    text = report.read_text(encoding="utf-8").replace('"originals":', '"strips":[1],"originals":')
+    report.write_text(re.sub(r'"strips":\[1\],(?=.*"strips":\[1\])', "", text), encoding="utf-8")
+    place = report.parent / "data" / "b0" / "strips" / "1.js"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(f'GB.put("b0/strips/1",{json.dumps(strips)});', encoding="utf-8")
+
+    page = opened(report, "prompt?row=0")
+    expect(page.locator("#view-prompt .count")).to_have_text("1 of 3")
+    assert page.locator("#view-prompt .way").is_hidden()
+    page.keyboard.press("j")
+    lanes = page.locator("#view-prompt .lane")
+    expect(lanes).to_have_count(2)
+    assert lanes.locator(".named").all_inner_texts() == ["teacher-50", "uniform-4"]
+    first, second = (
+        [
+            float(left)
+            for left in lanes.nth(lane)
+            .locator("figure")
+            .evaluate_all("all => all.map((e) => parseFloat(e.style.left))")
+        ]
+        for lane in range(2)
+    )
+    assert first[0] == second[0] == 0 and first[1] == second[1]  # the same noise level, one below the other
+    assert first[2] == pytest.approx(1.5 * first[1])
+    assert lanes.nth(0).locator("figcaption").all_inner_texts() == [
+        "\u03c3 1.00 slow",
+        "\u03c3 0.50 fast",
+        "\u03c3 0.25 fast",
+    ]
+    colours = (
+        lanes.nth(0)
+        .locator("figure")
+        .evaluate_all("all => all.map((e) => getComputedStyle(e).borderTopColor)")
+    )
+    assert colours[0] != colours[1] == colours[2]
+
+
 # ---- failures ----
 
 
@@ -588,6 +641,20 @@ def test_hostile_texts_stay_text(opened: Open, tmp_path: Path) -> None:
         page.goto(f"{report.as_uri()}#/{view}")
         expect(page.locator(f"#view-{view} .items > *").first).to_be_visible()
     assert page.locator("[onerror], main script").count() == 0
+
+
+def test_without_images_the_values_are_still_there(opened: Open, report: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    write_evidence(read_evidence(report.parent.parent), kept)
+    page = opened(render([kept], tmp_path / "report").page, "prompts?sort=worst&sampler=4")
+    rows = page.locator("#view-prompts .row")
+    expect(rows).to_have_count(24)
+    assert set(rows.first.locator(".absent").all_inner_texts()) == {"not kept"}
+    rows.first.get_by_role("link").first.click()
+    expect(page.locator("#view-prompt .tile dd").first).to_be_visible()
+    assert page.locator("#view-prompt .compared").is_hidden()
+    page.goto(page.url.split("#")[0] + "#/text")
+    expect(page.get_by_text("Nothing here has read the text of an image.")).to_be_visible()
 
 
 def test_one_sampler_has_nothing_to_fail_against(opened: Open, tmp_path: Path) -> None:

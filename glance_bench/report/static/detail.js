@@ -36,10 +36,11 @@
     tiles.replaceChildren(...order.map((sampler, at) => {
       const head = GB.button("", GB.named(board, sampler));
       head.dataset.sampler = sampler;
-      if (at < 9) { head.setAttribute("aria-keyshortcuts", at + 1); head.append(make("kbd", "", at + 1)); }
+      if (at < 9) { head.ariaKeyShortcuts = at + 1; head.append(make("kbd", "", at + 1)); }
       return GB.tile(seen, sampler, { head, href: images[sampler] && images[sampler].original });
     }));
     for (const name of ["with", "sampler"]) field(name).replaceChildren(...order.map((sampler) => new Option(samplers[sampler], sampler)));
+    find(".compared").hidden = !images.some(Boolean);
     const listed = trail();
     find(".count").textContent = `${listed.indexOf(row) + 1} of ${listed.length}`;
   };
@@ -71,12 +72,12 @@
   const choose = () => {
     const { board, row, mode, sampler } = now;
     for (const press of tiles.querySelectorAll("button")) {
-      press.setAttribute("aria-pressed", Number(press.dataset.sampler) === sampler);
+      press.ariaPressed = Number(press.dataset.sampler) === sampler;
       press.closest("figure").classList.toggle("chosen", Number(press.dataset.sampler) === sampler);
     }
     field("with").value = now.with;
     field("sampler").value = sampler;
-    for (const press of form.querySelectorAll("[data-mode]")) press.setAttribute("aria-pressed", press.dataset.mode === mode);
+    for (const press of form.querySelectorAll("[data-mode]")) press.ariaPressed = press.dataset.mode === mode;
     for (const part of form.querySelectorAll("[data-for]")) part.hidden = part.dataset.for !== mode;
     const pair = [board, row, now.with, sampler].join();
     if (stage.dataset.pair !== pair) { stage.dataset.pair = pair; stage.replaceChildren(pane(now.with), pane(sampler)); zoomTo(1); }

@@ -61,8 +61,8 @@
     const [name, symbol, said] = Math.abs(shift) < 0.5 * 10 ** -column.decimals ? ["same", "≈", "the same as"]
       : shift > 0 ? ["up", "▲", "better than"] : ["down", "▼", "worse than"];
     const mark = make("span", name, symbol);
-    mark.setAttribute("role", "img");
-    mark.setAttribute("aria-label", `${said} the reference`);
+    mark.role = "img";
+    mark.ariaLabel = `${said} the reference`;
     return box("dd", "", mark);
   };
 
@@ -159,7 +159,7 @@
       count.textContent = made.length ? `${start + 1} to ${start + made.length} of ${places.length.toLocaleString("en")}` : "Nothing fits.";
       pager.hidden = last === 0;
       pager.querySelector("span").textContent = `page ${page + 1} of ${last + 1}`;
-      for (const each of pager.querySelectorAll("button")) each.setAttribute("aria-disabled", place(page + Number(each.dataset.turn), last + 1, null) === null);
+      for (const each of pager.querySelectorAll("button")) each.ariaDisabled = place(page + Number(each.dataset.turn), last + 1, null) === null;
       if (moved) { moved = false; list.focus({ preventScroll: true }); section.scrollIntoView(); }
     };
 
@@ -190,7 +190,6 @@
   // ---- keys: a key presses the button that names it, and only outside of fields ----
   const typed = (target) => target.closest("textarea, select, input:not([type=range], [type=checkbox])");
   const keyed = () => [...document.querySelectorAll(".view:not([hidden]) [aria-keyshortcuts]")].filter((each) => each.checkVisibility());
-  const keyOf = (each) => each.getAttribute("aria-keyshortcuts");
   const dialog = box("dialog", "keys-help");
   const off = box("input", "");
   off.type = "checkbox";
@@ -198,16 +197,16 @@
     const close = button("", "Close");
     close.addEventListener("click", () => dialog.close());
     dialog.replaceChildren(make("h2", "", "Keys"), box("dl", "", ...keyed().map((each) =>
-      box("div", "", box("dt", "", make("kbd", "", keyOf(each))), make("dd", "", each.firstChild.textContent)))),
+      box("div", "", box("dt", "", make("kbd", "", each.ariaKeyShortcuts)), make("dd", "", each.firstChild.textContent)))),
     box("label", "check", off, "only this one"), close);
     dialog.showModal();
   };
-  dialog.setAttribute("aria-label", "Keys");
+  dialog.ariaLabel = "Keys";
   document.body.append(dialog);
   document.addEventListener("click", ({ target }) => { if (target.closest("button.help")) help(); });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || dialog.open || typed(event.target)) return;
-    const pressed = keyed().find((each) => keyOf(each) === event.key);
+    const pressed = keyed().find((each) => each.ariaKeyShortcuts === event.key);
     if (pressed && (!off.checked || event.key === "?")) { event.preventDefault(); pressed.click(); }
   });
 

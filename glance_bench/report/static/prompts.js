@@ -40,8 +40,8 @@
       href: GB.address("prompt", { board, row, sampler }), chosen, sorted: asked.sort && asked.metric,
     })));
     strip.tabIndex = 0;
-    strip.setAttribute("role", "group");
-    strip.setAttribute("aria-label", "Samplers side by side");
+    strip.role = "group";
+    strip.ariaLabel = "Samplers side by side";
     return GB.entry(seen, chosen, strip);
   };
 

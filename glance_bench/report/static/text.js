@@ -99,7 +99,7 @@
       press.dataset.sampler = place;
       const head = box("th", "", press);
       head.scope = "col";
-      head.setAttribute("aria-sort", asked.sampler === String(place) ? "ascending" : "none");
+      head.ariaSort = asked.sampler === String(place) ? "ascending" : "none";
       return head;
     }));
     if (focused) heads.querySelector(`[data-sampler="${focused}"]`)?.focus();
