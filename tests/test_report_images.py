@@ -45,6 +45,12 @@ def test_what_can_be_chosen(report: Report) -> None:
     assert {field for _, field, _, _ in kinds[2:]} <= {"objects"}
 
 
+def test_failed_images_can_be_chosen_where_there_are_some(tmp_path: Path) -> None:
+    made = make_run(tmp_path, prompts_of(3), models=MODELS, samplers=SAMPLERS, black=[("uniform-4", "p001")])
+    finish(made)
+    assert [column["name"] for column in prompts.headlines(load([tmp_path]))[0]][-1] == "failed"
+
+
 def test_without_wanted_text_length_is_that_of_the_prompt(tmp_path: Path) -> None:
     asked = [Prompt(f"p{i}", "word " * length, "all") for i, length in enumerate((3, 15, 100))]
     made = make_run(tmp_path, asked, models=MODELS, samplers=SAMPLERS)

@@ -230,6 +230,17 @@ def overall(table: pd.DataFrame) -> pd.DataFrame:
     return best
 
 
+def test_a_cell_of_the_leaderboard_opens_its_images_worst_first(
+    opened: Open, report: Path, table: pd.DataFrame
+) -> None:
+    page = opened(report, "overview")
+    row = page.locator(".leaderboard").first.get_by_role("row").filter(has_text="uniform-8")
+    row.locator("a[title^=CLIP]").click()
+    expect(page.locator("#view-prompts [name=metric]")).to_have_value("clip[fake]")
+    expect(page.locator("#view-prompts .tile.chosen")).to_have_count(24)
+    assert ids(page) == ordered(grid(table, "clip[fake]")["uniform-8"])
+
+
 def test_nothing_is_slow_over_ten_thousand_prompts_and_ten_samplers(opened: Open, report: Path) -> None:
     page = opened(report, "prompts")
     spent, right = page.evaluate(

@@ -73,7 +73,8 @@
     const { board, row, mode, sampler } = now;
     for (const press of tiles.querySelectorAll("button")) {
       press.ariaPressed = Number(press.dataset.sampler) === sampler;
-      press.closest("figure").classList.toggle("chosen", Number(press.dataset.sampler) === sampler);
+      const tile = press.closest("figure");
+      if (tile.classList.toggle("chosen", Number(press.dataset.sampler) === sampler)) tiles.scrollLeft = tile.offsetLeft - tiles.offsetLeft - tiles.clientWidth / 2;
     }
     field("with").value = now.with;
     field("sampler").value = sampler;
