@@ -189,7 +189,7 @@ def test_prompts_that_moved_lead_to_their_own_page() -> None:
 def test_every_difference_leads_to_its_images() -> None:
     found = pieces(report_of(three()))["b0/pair/2-1"]
     assert found.links("prompts")[1:] == [
-        f"#/prompts?board=0&sort=worst&sampler=1&column={name}" for name in ("x", "y")
+        f"#/prompts?board=0&sort=worst&sampler=1&metric={name}" for name in ("x", "y")
     ]
 
 

@@ -114,7 +114,7 @@ def _effect(board: Board, i: int, j: int, row: Mapping[str, Any]) -> dict[str, A
 def _samples(board: Board, sampler: int, column: str) -> str:
     if column not in board.samples:  # a number of a whole set has no value an image
         return link("prompts", board=board.number, sampler=sampler)
-    return link("prompts", board=board.number, sort="worst", sampler=sampler, column=column)
+    return link("prompts", board=board.number, sort="worst", sampler=sampler, metric=column)
 
 
 def _first_rows(board: Board) -> dict[str, int]:
