@@ -91,7 +91,7 @@ class Later:
 
     def settle(self) -> None:
         """Fill in the ends of everything that was added: the numbers of ``stats.paired_bootstrap``."""
-        ends = stats.mean_intervals([delta for _, delta in self._waiting], level=LEVEL)
+        ends = stats.difference_intervals([delta for _, delta in self._waiting], level=LEVEL)
         for (effect, _), found in zip(self._waiting, ends, strict=True):
             effect.low, effect.high = found.low, found.high
         self._waiting.clear()

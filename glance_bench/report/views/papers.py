@@ -15,12 +15,14 @@ from glance_bench.tables.filled import Filled
 from glance_bench.tables.published import Column, PaperTables, Row, Table, load_paper
 from glance_bench.tables.reasons import Machine, Reason
 from glance_bench.tables.sections import sections
+from glance_bench.tables.sheets import Sheet
 
 __all__ = ["TITLE", "context", "pieces"]
 
 TITLE = "Papers"
 PAPER = "glance"
 PIECE = "papers"
+SENTENCE = 60  # characters
 
 
 def context(report: Report) -> dict[str, Any]:
@@ -38,8 +40,16 @@ def context(report: Report) -> dict[str, Any]:
 def pieces(report: Report) -> Iterator[tuple[str, Markup]]:
     """The filled tables as HTML. Where two runs hold the same cell, the later one is taken."""
     filled = _filled(report)
-    content = environment().get_template("paper.html").render(sections=sections(filled))
-    yield PIECE, Markup(content)
+    shown = [
+        {"title": one.title, "about": one.about, "sheets": [(sheet, _wordy(sheet)) for sheet in one.sheets]}
+        for one in sections(filled)
+    ]
+    yield PIECE, Markup(environment().get_template("paper.html").render(sections=shown))
+
+
+def _wordy(sheet: Sheet) -> bool:
+    """Whether a sheet holds sentences, which want to be broken, and not numbers."""
+    return any(len(text) > SENTENCE for group in sheet.groups for line in group.lines for text in line)
 
 
 def _filled(report: Report) -> Filled:
