@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from markupsafe import Markup
@@ -22,12 +23,12 @@ __all__ = ["TITLE", "context", "pieces"]
 TITLE = "Papers"
 PAPER = "glance"
 PIECE = "papers"
-SENTENCE = 60  # characters
+SENTENCE = 40  # characters
 
 
 def context(report: Report) -> dict[str, Any]:
     """The paper and how its columns were measured; the tables are loaded."""
-    paper = load_paper(PAPER)
+    paper = _paper()
     return {
         "paper": paper.paper,
         "resolution": paper.resolution,
@@ -52,9 +53,14 @@ def _wordy(sheet: Sheet) -> bool:
     return any(len(text) > SENTENCE for group in sheet.groups for line in group.lines for text in line)
 
 
+@cache
+def _paper() -> PaperTables:
+    return load_paper(PAPER)
+
+
 def _filled(report: Report) -> Filled:
     evidences = [replace(source.evidence, name=source.name) for source in report.sources]
-    return fill(load_paper(PAPER), evidences, _Anywhere())
+    return fill(_paper(), evidences, _Anywhere())
 
 
 class _Anywhere(Machine):
