@@ -127,7 +127,7 @@ def measured(
             + (f": {pairing.other_text} have the same id and another text" if pairing.other_text else "")
         )
     whole, refused = [], []
-    cut = slices(pairing) if sliced else []
+    cut = slices(pairing.images) if sliced else []
     for column in chosen(pairing):
         try:
             effect = effect_of(pairing, column, later=later)

@@ -28,9 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Pictures", "environment", "index_of", "link", "page", "script", "style"]
 
-VIEWS = ("overview", "compare", "speed", "papers", "schedule", "training", "provenance")
-SCRIPTS = ("core.js", "tables.js", "compare.js")
-STYLES = ("report.css", "charts.css")
+VIEWS = (
+    "overview", "compare", "prompts", "failures", "text", "speed", "papers", "schedule", "training",
+    "provenance", "prompt",
+)  # fmt: skip
+SCRIPTS = (
+    "core.js", "tables.js", "listing.js", "text.js", "prompts.js", "failures.js", "detail.js", "compare.js",
+)  # fmt: skip
+STYLES = ("report.css", "views.css", "charts.css")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,9 @@ def style() -> str:
 
 
 def script() -> str:
-    return "\n".join(_asset(f"static/{name}") for name in SCRIPTS)
+    """The scripts as one, without indentation and lines of comment: no more than a reader's browser needs."""
+    lines = (line.strip() for name in SCRIPTS for line in _asset(f"static/{name}").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//")) + "\n"
 
 
 def index_of(report: Report, pictures: Mapping[int, Pictures]) -> dict[str, Any]:

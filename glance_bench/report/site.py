@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from glance_bench.errors import UsageError
+from glance_bench.failures import OVERALL, Grid, document, drops
 from glance_bench.report.chunks import bits, board_chunks, floats, script_json
 from glance_bench.report.page import Pictures, index_of, page, script, style
 from glance_bench.report.thumbs import SIDE, Kept, choose_rows, thumbnails
@@ -155,23 +156,28 @@ def _beside(board: Board, out: Path) -> bool:
     return small and out.resolve().is_relative_to(board.source.folder.resolve())
 
 
-def _overall(board: Board) -> npt.NDArray[np.float64] | None:
-    return None
+def _overall(board: Board) -> npt.NDArray[np.float64]:
+    """float64[samplers, rows], see ``failures.drops``."""
+    return drops(_grid(board), board.columns)[OVERALL]
 
 
-def _pieces(report: Report, ranked: dict[int, npt.NDArray[np.float64] | None]) -> Iterator[tuple[str, Any]]:
+def _grid(board: Board) -> Grid:
+    return Grid.of(board.samples, board.results, board.rows)
+
+
+def _pieces(report: Report, ranked: dict[int, npt.NDArray[np.float64]]) -> Iterator[tuple[str, Any]]:
     """Every piece of data of the report with its key."""
     for board in report.boards:
         yield from board_chunks(board)
-        overall = ranked[board.number]
-        if overall is not None:
-            yield f"b{board.number}/values/overall", floats(overall)
+        yield f"b{board.number}/values/overall", floats(ranked[board.number])
+        found = document(_grid(board), board.columns, records=board.records, prompts=board.prompts)
+        yield f"b{board.number}/failures", found
     yield from compare.pairs(report)
     yield from papers.pieces(report)
 
 
 def _images_of(
-    board: Board, overall: npt.NDArray[np.float64] | None, kept: Kept
+    board: Board, overall: npt.NDArray[np.float64], kept: Kept
 ) -> Iterator[tuple[int, int, Path, str]]:
     """(sampler, row, path, sha256) of the images to copy, rows in the order in which they are wanted."""
     assert board.records is not None
@@ -188,7 +194,7 @@ def _images_of(
 
 def _write_thumbs(
     board: Board,
-    overall: npt.NDArray[np.float64] | None,
+    overall: npt.NDArray[np.float64],
     out: Path,
     options: Options,
     kept: dict[str, str],
@@ -254,7 +260,7 @@ def _single(report: Report, path: Path, say: Say) -> Written:
 
 
 def _encoded(
-    board: Board, overall: npt.NDArray[np.float64] | None, written: Written
+    board: Board, overall: npt.NDArray[np.float64], written: Written
 ) -> Iterator[tuple[int, int, str]]:
     """Images as data URIs."""
     wanted: Sequence[tuple[int, int, Path, str]] = list(_images_of(board, overall, "failures"))

@@ -25,17 +25,17 @@ WORST = 100  # rows of each sampler among its failures
 Kept = Literal["failures", "sample", "all"]
 
 
-def choose_rows(board: Board, overall: npt.NDArray[np.float64] | None, kept: Kept) -> npt.NDArray[np.int64]:
+def choose_rows(board: Board, overall: npt.NDArray[np.float64], kept: Kept) -> npt.NDArray[np.int64]:
     """The rows whose images are kept, the most wanted first: failures by rank, then a sample of every category.
 
-    ``overall`` is float64[samplers, rows], see ``failures.drops``; None where nothing is ranked.
+    ``overall`` is float64[samplers, rows], see ``failures.drops``.
     """
     import numpy as np
 
     if kept == "all":
         return np.arange(len(board.rows))
     chosen: dict[int, None] = {}
-    if kept == "failures" and overall is not None:
+    if kept == "failures":
         drop = np.where(np.isnan(overall), -np.inf, overall)
         ranks = np.argsort(-drop, axis=1, kind="stable")[:, :WORST]
         for place in range(ranks.shape[1]):

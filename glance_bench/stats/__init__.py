@@ -23,11 +23,12 @@ from .intervals import (
 )
 from .latency import LogRatio, log_ratio, log_ratio_difference
 from .margins import Better, Verdict, verdict
+from .permutation import permutation
 from .power import minimum_detectable, needed_n
 from .ranking import tied_groups, win_tie_loss
 from .ratios import Ratio, jackknife_ratio, ratio_of_means
 from .resampling import difference_intervals
-from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip
+from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip, sign_flip_bound
 
 __all__ = [
     "FEWEST_IMAGES",
@@ -56,8 +57,10 @@ __all__ = [
     "minimum_detectable",
     "needed_n",
     "paired_bootstrap",
+    "permutation",
     "ratio_of_means",
     "sign_flip",
+    "sign_flip_bound",
     "tied_groups",
     "verdict",
     "win_tie_loss",
