@@ -187,10 +187,11 @@ def test_prompts_that_moved_lead_to_their_own_page() -> None:
 
 
 def test_every_difference_leads_to_its_images() -> None:
-    found = pieces(report_of(three()))["b0/pair/2-1"]
-    assert found.links("prompts")[1:] == [
-        f"#/prompts?board=0&sort=worst&sampler=1&column={name}" for name in ("x", "y")
-    ]
+    found = pieces(report_of(three()))
+    for pair, sort, sampler in (("2-1", "worst", 1), ("0-1", "loss", 1), ("1-0", "loss", 1)):
+        assert found[f"b0/pair/{pair}"].links("prompts")[1:3] == [
+            f"#/prompts?board=0&sort={sort}&metric={name}&sampler={sampler}" for name in ("x", "y")
+        ]
 
 
 def test_the_latency_of_a_pair_is_the_median_of_ratios() -> None:
