@@ -597,7 +597,8 @@ def test_the_testbed_is_said_to_stand_apart() -> None:
     assert "comparable with nothing that a paper prints" in found.text
     assert found.links("prompts") == ["#/prompts?board=0"]
     other = shown("papers", report_of(evidence({"a": {"x": NOISE}}, model="flux.1-dev")))
-    assert "TESTBED." not in other.text
+    assert "TESTBED." not in other.text and "Measured values come from the images of" in other.text
+    assert other.links("prompts") == ["#/prompts?board=0"]
 
 
 # ---- provenance ----
@@ -642,14 +643,15 @@ def test_provenance_has_suite_digests_recipes_and_commands() -> None:
 
 
 def test_a_run_can_be_made_again_from_its_own_suite(tmp_path: Path) -> None:
-    run = Run(tmp_path / "my runs" / "it's")
+    run = Run(tmp_path)
     run.write("manifest.json", {"adapters": []})
-    made = replace(three(), path=run.folder)
-    text = shown("provenance", report_of(made, runs={"made": run})).text
-    quoted = "'my runs/it'\"'\"'s"
+    made = replace(three(), name="it's mine")
+    text = shown("provenance", report_of(made, runs={made.name: run})).text
+    quoted = "'runs/it'\"'\"'s mine"
     assert (
         f"glance-bench run {quoted}/suite.json' -o again" in text and f"glance-bench verify {quoted}'" in text
     )
+    assert str(tmp_path) not in text
 
 
 def test_images_made_elsewhere_have_no_provenance() -> None:

@@ -35,6 +35,7 @@ def context(report: Report) -> dict[str, Any]:
         "columns": list(paper.columns.values()),
         "piece": PIECE,
         "testbed": [board for board in report.boards if board.results["testbed"]],
+        "measured": [board for board in report.boards if not board.results["testbed"]],
     }
 
 

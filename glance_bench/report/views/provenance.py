@@ -111,7 +111,7 @@ def _settings(made: Mapping[str, Any]) -> str:
 
 
 def _commands(source: Source) -> list[tuple[str, str]]:
-    """What each command does, and the command; the folder is where a run of this name is written unless told otherwise."""
+    """What each command does, and the command; the folder is where a run of this name is written by itself."""
     folder = f"runs/{source.evidence.name}"
     name = shlex.quote(folder)
     told = [("every file is as it was written", f"glance-bench verify {name}")]
