@@ -38,7 +38,7 @@ def _source(report: Report, source: Source) -> dict[str, Any]:
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of the suite's ``train`` block in words."""
-    sample = entry["sample"]
+    sample = entry.get("sample") or {}
     drawn = sample.get("teacher")
     return {
         "name": str(entry["name"]),
