@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glance_bench.report.model import Board, Report, Source
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["TITLE", "context"]
 
 TITLE = "Provenance"
 PARTS = ("checkpoint", "card", "trajectory")  # of what images are made of, as digests
-LONGEST = 10**9  # a seed that a reader may still compare
+SETTINGS = ("resolution", "device", "dtype", "generation_version")
 
 
 def context(report: Report) -> dict[str, Any]:
@@ -89,20 +86,13 @@ def _board(board: Board) -> dict[str, Any]:
                 "images": row["images"],
                 "made": made,
                 "settings": _settings(made) if made else "",
-                "seeds": _seeds(seeds),
+                "seeds": f"{seeds.min()} to {seeds.max()}"
+                if len(seeds) and seeds.min() >= 0
+                else "not known",
                 "stated": row.get("stated"),
             }
         )
     return {"board": board, "rows": rows}
-
-
-def _seeds(seeds: pd.Series) -> str:
-    """Those of a sampler's images; hashed ones are too long to say anything."""
-    if seeds.empty or seeds.min() < 0:
-        return "not known"
-    if seeds.max() > LONGEST:
-        return f"{seeds.nunique():,} different"
-    return f"{seeds.min()} to {seeds.max()}"
 
 
 def _settings(made: Mapping[str, Any]) -> str:
@@ -111,7 +101,7 @@ def _settings(made: Mapping[str, Any]) -> str:
 
 
 def _commands(source: Source) -> list[tuple[str, str]]:
-    """What each command does, and the command; the folder is where a run of this name is written by itself."""
+    """What each command does, and the command; the folder is where a run of this name is written by default."""
     folder = f"runs/{source.evidence.name}"
     name = shlex.quote(folder)
     told = [("every file is as it was written", f"glance-bench verify {name}")]
