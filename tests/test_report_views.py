@@ -654,6 +654,11 @@ def test_a_run_can_be_made_again_from_its_own_suite(tmp_path: Path) -> None:
     assert str(tmp_path) not in text
 
 
+def test_hashed_seeds_are_counted_and_not_listed() -> None:
+    rows = shown("provenance", report_of(three(seed=2**60))).tables[0][1:]
+    assert [row[6] for row in rows] == [f"{COUNT} different"] * 3
+
+
 def test_images_made_elsewhere_have_no_provenance() -> None:
     found = shown("provenance", report_of(evidence({"a": {"x": NOISE}}, made_of=None, seed=-1)))
     assert "made elsewhere: what its images are made of is not known" in found.text
