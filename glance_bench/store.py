@@ -137,6 +137,20 @@ class Run:
         frame = self._concatenate(frames, ["image_sha256", "prompt_id"])
         return frame.drop_duplicates(["image_sha256", "prompt_id"], ignore_index=True)
 
+    def notes(self, metric: str) -> list[str]:
+        """The columns of ``scores`` that hold text, read off one of its files; none where nothing was scored."""
+        import pyarrow.parquet as pq
+        import pyarrow.types as types
+
+        parts = find_sealed(self.folder / self._metric(metric)["folder"], "parquet")
+        if not parts:
+            return []
+        schema = pq.read_schema(io.BytesIO(read_sealed(next(iter(parts.values())))))
+        found = [
+            field.name for field in schema if types.is_string(field.type) or types.is_large_string(field.type)
+        ]
+        return [name for name in found if name not in ("image_sha256", "prompt_id")]
+
     def reference_of(self, model: str, samplers: Sequence[str]) -> str:
         """The sampler of a board that the others are compared with: the teacher, or else the first."""
         teachers = {e["sampler"] for e in self.manifest["samplers"] if e["model"] == model and e["teacher"]}

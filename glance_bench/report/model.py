@@ -158,10 +158,8 @@ def load(folders: Sequence[Path], gate: Mapping[str, Any] | None = None) -> Repo
 
 
 def _boards(source: Source, first: int, many: bool) -> list[Board]:
-    from glance_bench.results import scored_records
-
     results = source.evidence.results
-    records = _packed_images(source) if source.run is None else scored_records(source.run)
+    records = _packed_images(source) if source.run is None else _noted_records(source.run)
     made = []
     for number, board in enumerate(results["boards"], first):
         samples = _part(source.evidence.samples, board)
@@ -186,6 +184,24 @@ def _boards(source: Source, first: int, many: bool) -> list[Board]:
             )
         )
     return made
+
+
+def _noted_records(run: Run) -> pd.DataFrame:
+    """``run.records()`` with the notes of its metrics beside them.
+
+    Their values are in the evidence's table; reading them once more would take most of the time for many units.
+    """
+    from glance_bench.exchange.official import with_official
+
+    keys = ["image_sha256", "prompt_id"]
+    records = run.records()
+    for entry in run.manifest["metrics"]:
+        if "imported" in entry:
+            records = with_official(run, entry, records)
+        elif entry["kind"] == "sample" and (notes := run.notes(entry["name"])):
+            scores = run.scores(entry["name"])[[*keys, *notes]]
+            records = records.merge(scores, how="left", on=keys, validate="m:1")
+    return records
 
 
 def _packed_images(source: Source) -> pd.DataFrame | None:

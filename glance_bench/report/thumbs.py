@@ -22,6 +22,7 @@ __all__ = ["SIDE", "Kept", "choose_rows", "data_uri", "thumbnails"]
 
 SIDE = 192
 SAMPLED = 500  # prompts of a board in the stratified sample
+BATCH = 64
 WORST = 100  # rows of each sampler among its failures
 Kept = Literal["failures", "sample", "all"]
 
@@ -57,9 +58,13 @@ def _stratified(board: Board) -> Iterator[int]:
 
 
 def thumbnails(paths: Sequence[Path]) -> Iterator[bytes | str]:
-    """The WebP bytes of each image in turn, or a sentence that says why there are none."""
+    """The WebP bytes of each image in turn, or a sentence that says why there are none.
+
+    They are made as they are asked for, BATCH at a time: whoever has enough can stop.
+    """
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(_thumbnail, paths)
+        for start in range(0, len(paths), BATCH):
+            yield from pool.map(_thumbnail, paths[start : start + BATCH])
 
 
 def data_uri(image: bytes) -> str:
