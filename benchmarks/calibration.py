@@ -243,7 +243,7 @@ def _covered(job: tuple[np.ndarray, int, int]) -> float:
     count = 0
     for i in range(draws):
         own = delta[np.random.default_rng([3, n, i]).integers(0, len(delta), n)]
-        interval = stats.bootstrap_mean(own, i)
+        interval = stats.difference_interval(own, i)
         count += interval.low <= truth <= interval.high
     return count / draws
 

@@ -17,9 +17,11 @@ from typer.main import get_command
 from .commands.comparing import compare, leaderboard
 from .commands.data import convert, prefetch
 from .commands.exchange import export, import_images, import_scores
+from .commands.failing import failures
 from .commands.gating import gate
 from .commands.keeping import baseline_list, baseline_save, baseline_show, bundle, import_
 from .commands.looking import analyze, list_, schema, trajectory, verify
+from .commands.reporting import report
 from .commands.running import plan, run
 from .commands.shared import INCOMPLETE
 from .commands.tabulating import tables
@@ -37,6 +39,8 @@ for command in (
     *(
         run,
         plan,
+        report,
+        failures,
         compare,
         leaderboard,
         gate,

@@ -41,7 +41,7 @@ def test_a_mean_over_prompts_by_brute_force() -> None:
     assert found["delta"] == pytest.approx(delta.mean())
     sums = [abs(np.dot(signs, delta)) for signs in itertools.product((1, -1), repeat=9)]
     assert found["p"] == pytest.approx(np.mean(np.array(sums) >= abs(delta.sum()) - 1e-12))
-    again = stats.bootstrap_mean(delta)
+    again = stats.difference_interval(delta)
     assert (found["low"], found["high"]) == pytest.approx((again.low, again.high))
     assert (found["wins"], found["ties"], found["losses"]) == ((delta > 0).sum(), 0, (delta < 0).sum())
     assert (found["n"], found["test"], found["interval"]) == (9, "sign-flip", "bootstrap")

@@ -11,7 +11,7 @@ from glance_bench.evidence import Evidence
 from glance_bench.gate.check import Check
 from glance_bench.gate.judge import Judgement, judge
 from glance_bench.gate.settings import GateSettings
-from glance_bench.stats import mean_intervals
+from glance_bench.stats import difference_intervals
 from tests.gate_fixtures import MODEL, SAMPLERS, edited, evidence, scores, times
 
 FRESH = GateSettings(noise="fresh", margins={"ocr": 0.5})
@@ -92,7 +92,7 @@ def test_interval_and_p_are_those_of_stats(baseline: Evidence) -> None:
         e.samples[e.samples["sampler"] == "slowfast-10"].set_index("prompt_id")["clip"]
         for e in (run, baseline)
     )
-    interval = stats.bootstrap_mean((mine - theirs).to_numpy())
+    interval = stats.difference_interval((mine - theirs).to_numpy())
     assert (one.low, one.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
     assert one.margin == pytest.approx(0.02 * theirs.mean()) and one.margin_text == "2%"
 
@@ -100,10 +100,10 @@ def test_interval_and_p_are_those_of_stats(baseline: Evidence) -> None:
 def test_many_intervals_are_the_single_ones() -> None:
     rng = np.random.default_rng(0)
     samples = [rng.normal(size=n) for n in (30, 1, 700, 30, 2)] + [np.full(9, 0.1)]
-    for sample, found in zip(samples, mean_intervals(samples, 0.9), strict=True):
-        one = stats.bootstrap_mean(sample, level=0.9)
+    for sample, found in zip(samples, difference_intervals(samples, 0.9), strict=True):
+        one = stats.difference_interval(sample, level=0.9)
         assert (found.low, found.high) == pytest.approx((one.low, one.high), nan_ok=True, abs=1e-12)
-    assert mean_intervals([np.full(9, 0.1)])[0].low == 0.1
+    assert difference_intervals([np.full(9, 0.1)])[0].low == 0.1
 
 
 def test_too_little_to_see_is_inconclusive_and_says_what_would_do(baseline: Evidence) -> None:

@@ -1,19 +1,27 @@
-"""The page as a file: what it holds, that it is the same every time, that nothing in a run can act in it."""
+"""A report as files: what it holds, that it is the same every time, that nothing in a run can act in it."""
 
+import base64
+import hashlib
 import json
-import re
+import os
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from glance_bench import results
+from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.evidence import read_evidence
 from glance_bench.prompts import Prompt
-from glance_bench.report import render
+from glance_bench.report.model import load
+from glance_bench.report.page import script, style
+from glance_bench.report.site import MARKER, Options, Written, write_report
+from glance_bench.report.thumbs import SIDE, thumbnails
 from glance_bench.store import Run
-from tests.fake_run import METRICS, SAMPLERS, make_run, prompts_of
+from tests.fake_run import SAMPLERS, finish, make_run, prompts_of
+from tests.report_files import Page, floats_of, page_of, piece
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -27,156 +35,258 @@ HOSTILE = (
 )
 
 
-class Page(HTMLParser):
-    """Elements, the attributes that load or act, and the text of each script."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.words: list[str] = []
-        self._inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._inside = tag
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside == "script":
-            self.scripts[-1] += data
-        elif self._inside != "style":
-            self.words.append(data)
-
-
-def built(run: Run) -> Page:
-    out = run.folder / "report"
-    assert render(run, results.build(run, METRICS), out) == out / "index.html"
-    return Page((out / "index.html").read_text(encoding="utf-8"))
+def report_of(run: Run, **options: object) -> Written:
+    return write_report(load([run.folder]), run.folder / "report", Options(**options))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return make_run(tmp_path_factory.mktemp("run"), black=[("uniform-4", "p001")])
+    made = make_run(tmp_path_factory.mktemp("run"), black=[("uniform-4", "p001")])
+    finish(made)
+    return made
 
 
 @pytest.fixture(scope="module")
-def parsed(run: Run) -> Page:
-    return built(run)
+def folder(run: Run) -> Path:
+    return report_of(run).page.parent
 
 
-def data_of(parsed: Page) -> dict:
-    return json.loads(parsed.scripts[0])
+@pytest.fixture(scope="module")
+def parsed(folder: Path) -> Page:
+    return page_of(folder)
 
 
 def test_says_in_words_what_was_run(parsed: Page) -> None:
-    text = " ".join(" ".join(parsed.words).split())
-    assert f"{len(SAMPLERS)} samplers on testbed-flux and testbed-qwen, 12 prompts of testbed each" in text
-    assert "of which 4 ask for text" in text and "TESTBED." in text
-    assert "testbed-flux on testbed, uniform-4: 1 of 12 images non-finite or black (failed, n=12)." in text
-    assert "fd[fake]: pixel moments; renders" in text  # the recipes
+    assert "6 samplers on testbed-flux and testbed-qwen" in parsed.text
+    assert "12 prompts of testbed each, of which 4 ask for text" in parsed.text
+    assert "TESTBED." in parsed.text and "they say nothing about FLUX.1 or Qwen-Image" in parsed.text
+    assert "144 at 64 × 64 px" in parsed.text
 
 
-def test_every_cell_of_the_leaderboard_is_there_and_opens(parsed: Page, run: Run) -> None:
-    cells = [a for tag, a in parsed.tags if tag == "button" and a.get("class") == "open"]
-    boards = results.build(run, METRICS)["boards"]
-    hidden = {"non_finite", "black", "clip_truncated[fake]"}
-    shown = set(boards[0]["samplers"][0]["cells"]) - hidden
-    assert len(cells) == len(boards) * len(SAMPLERS) * len(shown)
-    assert {a["data-column"] for a in cells} == shown
-    assert sum(a.get("class") == "plot" for _, a in parsed.tags) == 8  # four metrics, two boards
+def test_every_cell_of_the_leaderboard_opens_its_images(parsed: Page, run: Run) -> None:
+    results = read_evidence(run.folder).results
+    opened = [attributes for tag, attributes in parsed.tags if attributes.get("class") == "open"]
+    shown = {c["name"] for c in results["columns"] if c["headline"]} | {"failed"}
+    cells = sum(len(shown & set(row["cells"])) for board in results["boards"] for row in board["samplers"])
+    assert len(opened) == cells > 0
+    assert all(str(attributes["href"]).startswith("#/prompts?board=") for attributes in opened)
 
 
-def test_gallery_pairs_every_sampler_at_the_same_noise(parsed: Page, run: Run) -> None:
-    data = data_of(parsed)
-    for board in data["boards"]:
-        assert board["samplers"] == list(SAMPLERS) and board["reference"] == 0
-        assert len(board["rows"]) == 12
-        for number, (prompt, index, seed, images) in enumerate(board["rows"]):
-            assert (prompt, index, seed) == (number, 0, str(1000 + number))
-            assert len(images) == len(SAMPLERS) and all(images)
-            for file, values, notes, _ in images:
-                assert (run.folder / "report" / unquote(file)).resolve().is_file()
-                assert len(values) == len(data["columns"]) and len(notes) == len(data["notes"])
-    states = [image[3] for board in data["boards"] for row in board["rows"] for image in row[3]]
-    assert states.count("black") == 2 and states.count("") == len(states) - 2
-    with_text = [row for row in data["boards"][0]["rows"] if data["prompts"]["testbed"][row[0]]["wanted"]]
-    read = [note["name"] for note in data["notes"]].index("ocr_read")
-    assert len(with_text) == 4 and all(image[2][read] for row in with_text for image in row[3])
+def test_values_are_those_of_the_samples_table(folder: Path, parsed: Page, run: Run) -> None:
+    samples = read_evidence(run.folder).samples
+    for board in parsed.index["boards"]:
+        own = samples[samples["model"] == board["model"]]
+        asked = piece(folder, f"b{board['number']}/prompts")
+        assert len(asked["rows"]) == board["rows"] == 12
+        for place, column in enumerate(board["columns"]):
+            if not column["images"]:
+                continue
+            grid = floats_of(piece(folder, f"b{board['number']}/values/{place}")).reshape(
+                len(board["samplers"]), -1
+            )
+            for sampler, name in enumerate(board["samplers"]):
+                for row, (prompt, index, seed, *_) in enumerate(asked["rows"]):
+                    line = own[
+                        (own["sampler"] == name)
+                        & (own["prompt_id"] == asked["prompts"][prompt][0])
+                        & (own["index"] == index)
+                    ].iloc[0]
+                    assert str(line["seed"]) == seed
+                    np.testing.assert_equal(grid[sampler, row], np.float32(line[column["name"]]))
 
 
-def test_images_are_linked_and_nothing_is_fetched(parsed: Page, run: Run) -> None:
-    assert sorted(path.name for path in (run.folder / "report").iterdir()) == ["index.html"]
+def test_images_are_named_where_they_are(folder: Path, parsed: Page) -> None:
+    for board in parsed.index["boards"]:
+        reference = board["samplers"].index("teacher-50")
+        assert board["reference"] == reference and board["thumbs"] == ""
+        images = piece(folder, f"b{board['number']}/images/0")
+        assert len(images) == board["rows"] and all(len(row) == len(SAMPLERS) for row in images)
+        for row in images:
+            for image, _state, notes in row:
+                assert (folder / unquote(board["originals"]) / unquote(image)).is_file()
+                assert len(notes) == len(board["notes"])
+        black = board["samplers"].index("uniform-4")
+        assert [row for row in range(12) if images[row][black][1] == "black"] == [1]
+
+
+def test_nothing_is_fetched(parsed: Page) -> None:
+    loads = {"src", "srcset", "poster", "data", "action", "formaction", "background"}
     for tag, attributes in parsed.tags:
-        assert tag not in ("img", "iframe", "object", "embed", "base", "link")
         for name, value in attributes.items():
-            assert not name.startswith("on")
-            if name in ("href", "src"):
-                assert value and value.startswith("#")
-    text = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
-    assert "url(" not in text and "http:" not in text.replace("http://www.w3.org/2000/svg", "")
-    assert "https:" not in text and "data:image" not in text
+            assert not name.startswith("on") and name != "style"
+            if name in loads or (name == "href" and tag == "link"):
+                assert value in ("assets/report.js", "assets/report.css")
+            elif name == "href":
+                assert str(value).startswith("#")
 
 
-def test_the_policy_lets_only_this_script_run(parsed: Page) -> None:
-    (policy,) = (a["content"] for t, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy and "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
-    assert len(re.findall(r"'sha256-[A-Za-z0-9+/]{43}='", policy)) == 2
-    assert not [a for _, a in parsed.tags if "style" in a]  # the policy would drop it
+def test_the_policy_of_a_folder_and_of_a_file(folder: Path, parsed: Page, run: Run, tmp_path: Path) -> None:
+    def policy(page: Page) -> str:
+        metas = (attributes for tag, attributes in page.tags if tag == "meta")
+        return next(str(a["content"]) for a in metas if a.get("http-equiv") == "Content-Security-Policy")
+
+    assert "default-src 'none'" in policy(parsed) and "unsafe" not in policy(parsed)
+    single = write_report(load([run.folder]), tmp_path / "one.html", Options(single_file=True)).page
+    inside = Page(single.read_text(encoding="utf-8"))
+    for text, kind in ((style(), "style"), (script(), "script")):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy(inside)
+    assert "unsafe" not in policy(inside)
 
 
-def test_the_same_run_gives_the_same_bytes_wherever_it_lies(run: Run, parsed: Page, tmp_path: Path) -> None:
-    first = (run.folder / "report" / "index.html").read_bytes()
-    copy = tmp_path / "elsewhere" / "run"
-    shutil.copytree(run.folder, copy)
-    (copy / "report" / "index.html").unlink()
-    built(Run(copy))
-    assert (copy / "report" / "index.html").read_bytes() == first
-    assert str(run.folder).encode() not in first
+def test_one_file_holds_every_piece_and_its_images(run: Run, folder: Path, tmp_path: Path) -> None:
+    written = write_report(load([run.folder]), tmp_path / "one.html", Options(single_file=True))
+    assert os.listdir(tmp_path) == ["one.html"] and written.page.stat().st_size < 10 * 2**20
+    inside = Page(written.page.read_text(encoding="utf-8"))
+    pieces = {a["data-chunk"]: json.loads(text) for a, text in inside.scripts if "data-chunk" in a}
+    files = {
+        f.relative_to(folder / "data").with_suffix("").as_posix() for f in (folder / "data").rglob("*.js")
+    }
+    assert set(pieces) == files | {"b0/thumbs", "b1/thumbs"}
+    assert pieces["b0/prompts"] == piece(folder, "b0/prompts")
+    assert len(pieces["b0/thumbs"]) == 6 * 12 and written.left_out == 0
+    board = inside.index["boards"][0]
+    assert board["originals"] is None
+    assert np.unpackbits(np.frombuffer(base64.b64decode(board["thumbs"]), "u1")).sum() == 72
 
 
-def test_results_read_back_from_their_file_give_the_same_page(run: Run, parsed: Page, tmp_path: Path) -> None:
-    run.write("results.json", results.build(run, METRICS))
-    stored = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
-    out = run.folder / "again"
-    render(run, stored, out)
-    assert (out / "index.html").read_bytes() == (run.folder / "report" / "index.html").read_bytes()
-    shutil.rmtree(out)
+def test_the_same_run_gives_the_same_bytes_wherever_it_lies(run: Run, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("report"))
+    again = report_of(Run(tmp_path / "copy")).page.parent
+    names = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    assert names == sorted(p.relative_to(again) for p in again.rglob("*") if p.is_file())
+    for name in names:
+        assert (folder / name).read_bytes() == (again / name).read_bytes(), name
 
 
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    prompts = [Prompt(f"p{i}", text, text[:40], (text[:60],)) for i, text in enumerate(HOSTILE)]
-    return make_run(tmp_path_factory.mktemp("run"), prompts, models=["testbed-flux"])
+def test_thumbnails_elsewhere_and_what_is_no_longer_part_of_it_goes(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "browse"
+    first = write_report(load([run.folder]), out)
+    thumbs = sorted(p.relative_to(out).as_posix() for p in out.rglob("*.webp"))
+    assert len(thumbs) == 2 * 6 * 12 and first.left_out == 0
+    with Image.open(out / "thumbs/b0/0/0.webp") as small:
+        image = read_evidence(run.folder).samples
+        assert small.size == (64, 64)
+    lossless = run.records()
+    mine = lossless[(lossless["model"] == "testbed-flux") & (lossless["sampler"] == "teacher-50")].iloc[0]
+    with Image.open(run.folder / mine["image"]) as original, Image.open(out / "thumbs/b0/0/0.webp") as small:
+        np.testing.assert_array_equal(np.asarray(original), np.asarray(small))
+    assert len(image)
+    (out / "mine.txt").write_text("kept")
+    one = make_run(tmp_path / "one", prompts_of(3), models=("testbed-flux",), samplers=("teacher-50",))
+    finish(one)
+    write_report(load([one.folder]), out)
+    assert (
+        len(list(out.rglob("*.webp"))) == 3
+        and not (out / "data/b1").exists()
+        or not list((out / "data/b1").rglob("*.js"))
+    )
+    assert (out / "mine.txt").read_text() == "kept"
+
+
+def test_a_folder_that_holds_something_else_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match=r"holds no report \(thesis\.tex\).*--force"):
+        write_report(load([run.folder]), tmp_path / "notes")
+    write_report(load([run.folder]), tmp_path / "notes", Options(force=True))
+    assert (tmp_path / "notes/thesis.tex").read_text() == "x" and (tmp_path / "notes/index.html").is_file()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="is a file"):
+        write_report(load([run.folder]), tmp_path / "file")
+
+
+def test_a_marker_edited_by_hand_removes_nothing_outside(run: Run, tmp_path: Path) -> None:
+    out = write_report(load([run.folder]), tmp_path / "out").page.parent
+    victim = tmp_path / "victim.txt"
+    victim.write_text("x")
+    marker = json.loads((out / MARKER).read_text())
+    marker["files"] += ["../victim.txt", str(victim)]
+    (out / MARKER).write_text(json.dumps(marker))
+    write_report(load([run.folder]), out)
+    assert victim.is_file()
+
+
+def test_images_that_are_gone_or_no_images_are_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", prompts_of(4), models=("testbed-flux",))
+    finish(run)
+    records = run.records()
+    gone, torn = (run.folder / image for image in records["image"][:2])
+    gone.unlink()
+    torn.write_bytes(b"\x89PNG no more")
+    written = write_report(load([run.folder]), tmp_path / "out")
+    assert len(written.unreadable) == 2
+    assert f"{gone}: is not there" in written.unreadable
+    assert any(told.startswith(f"{torn}: cannot be read") for told in written.unreadable)
+    flags = np.frombuffer(base64.b64decode(page_of(tmp_path / "out").index["boards"][0]["thumbs"]), "u1")
+    assert np.unpackbits(flags).sum() == len(records) - 2
+
+
+def test_large_images_become_small(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (600, 1024, 3), dtype=np.uint8)).save(
+        tmp_path / "a.png"
+    )
+    (found,) = thumbnails([tmp_path / "a.png"])
+    assert isinstance(found, bytes)
+    (tmp_path / "a.webp").write_bytes(found)
+    with Image.open(tmp_path / "a.webp") as small:
+        assert max(small.size) == SIDE
+
+
+def test_two_runs_of_one_name_and_a_run_beside_its_baseline(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("report", "units"))
+    both = load([run.folder, tmp_path / "copy"])
+    assert [source.name for source in both.sources] == ["fake", "fake (2)"]
+    assert len({board.label for board in both.boards}) == 4
+    out = write_report(both, tmp_path / "out").page.parent
+    index = page_of(out).index
+    assert [board["originals"] is not None for board in index["boards"]] == [True, True, False, False]
+    assert not (out / "data/b2/images").exists() and piece(out, "b2/prompts") == piece(out, "b0/prompts") | {
+        "prompts": [[*p[:3], []] for p in piece(out, "b0/prompts")["prompts"]]
+    }
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Run:
+    prompts = [Prompt(f"p{i}<b>", text, f"c{i}</td>", (text,)) for i, text in enumerate(HOSTILE)]
+    return make_run(tmp_path / "run", prompts)
 
 
 def test_hostile_prompts_are_text(hostile: Run) -> None:
-    page = built(hostile)
-    assert len(page.scripts) == 2 and [t for t, _ in page.tags].count("img") == 0
-    text = (hostile.folder / "report" / "index.html").read_text(encoding="utf-8")
-    assert not set(text) & set("\x00\x07\x1b\u202e\u2066\u2028\u2029")
-    listed = data_of(page)["prompts"]["testbed"]
-    assert listed[0]["text"] == HOSTILE[0] and listed[1]["text"] == HOSTILE[1]
-    assert listed[2]["text"] == r"\x1b[31mred\x07 \x00" and r"\u202e" in listed[3]["text"]
-    assert len(listed[6]["text"]) == 10_000
-    options = [word for word in page.words if "onerror" in word]
-    assert options == [HOSTILE[0]]  # the category, as an option's text
+    finish(hostile)
+    written = report_of(hostile)
+    page = page_of(written.page.parent)
+    assert not [tag for tag, _ in page.tags if tag in ("img", "b")]
+    for name in written.files:
+        text = (written.page.parent / name).read_text(encoding="utf-8")
+        assert "onerror=alert" not in text or "<img" not in text
+        assert "\u202e" not in text and "\x1b" not in text
+        if name.startswith("data/"):
+            assert "<" not in text.partition(",")[2] and "\u2028" not in text
+    asked = piece(written.page.parent, "b0/prompts")["prompts"]
+    assert asked[0][1] == HOSTILE[0] and asked[6][1] == HOSTILE[6] and asked[2][1] == r"\x1b[31mred\x07 \x00"
 
 
-def test_hostile_suite_titles_and_recipes_are_text(tmp_path: Path) -> None:
-    run = make_run(tmp_path, prompts_of(3), models=["testbed-flux"])
-    run.write("suite.json", {**run.suite(), "title": "<script>alert(4)</script>", "name": "<b>x</b>"})
-    assert len(built(run).scripts) == 2
+def test_hostile_names_and_recipes_are_text(tmp_path: Path) -> None:
+    bad = '"><script>alert(1)</script>'
+    run = make_run(tmp_path / "run", prompts_of(3))
+    run.write("suite.json", {**run.suite(), "title": bad})
+    run.write("manifest.json", {**run.manifest, "name": bad, "waiting": {bad: bad}})
+    finish(run)
+    page = page_of(report_of(run).page.parent)
+    assert len([tag for tag, _ in page.tags if tag == "script"]) == 2
+    assert bad in page.text
 
 
 def test_one_prompt_one_sampler_and_no_timing(tmp_path: Path) -> None:
-    run = make_run(tmp_path, prompts_of(1), models=["testbed-flux"], samplers=["uniform-4"])
+    run = make_run(tmp_path / "run", prompts_of(1), models=("testbed-flux",), samplers=("uniform-8",))
     run.write("manifest.json", {**run.manifest, "timing": []})
-    page = built(Run(tmp_path))
-    assert data_of(page)["boards"][0]["rows"][0][0] == 0
-    assert "Latency" not in " ".join(page.words)
+    finish(run)
+    page = page_of(report_of(run).page.parent)
+    assert "1 sampler on testbed-flux, 1 prompt" in page.text and "by steps" in page.text
+
+
+def test_a_run_without_results_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", prompts_of(2))
+    with pytest.raises(GlanceBenchError, match=r"not a finished run: it has no results\.json"):
+        load([run.folder])

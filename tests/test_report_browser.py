@@ -1,22 +1,22 @@
-"""The page in a real Chromium, opened from the disk: it works, asks for nothing else, lets nothing act."""
+"""A report in a real Chromium, opened from the disk: it works, asks for nothing else, lets nothing act."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from glance_bench import results
 from glance_bench.prompts import Prompt
-from glance_bench.report import render
-from tests.browser import find_chromium
-from tests.fake_run import METRICS, SAMPLERS, make_run, prompts_of
+from glance_bench.report.model import load
+from glance_bench.report.site import Options, write_report
+from tests.browser import ARGUMENTS, Opened, find_chromium
+from tests.fake_run import SAMPLERS, finish, make_run, prompts_of
+from tests.report_files import floats_of, page_of, piece
 from tests.test_report import HOSTILE
 
 pytestmark = pytest.mark.browser
-
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="module")
@@ -27,146 +27,113 @@ def chromium() -> Iterator[Any]:
         opened.close()
 
 
-class Opened:
-    """A page, what it logged and what it asked for."""
-
-    def __init__(self, chromium: Any, file: Path, **context: Any) -> None:
-        self.context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **context})
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.said.append("dialog"), dialog.dismiss()))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(file.as_uri())
-
-
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = make_run(tmp_path_factory.mktemp("a run #1"), prompts_of(30), black=[("uniform-4", "p001")])
-    return render(run, results.build(run, METRICS), run.folder / "report")
+    finish(run)
+    return write_report(load([run.folder]), run.folder / "report").page
 
 
 @pytest.fixture
 def opened(chromium: Any, file: Path) -> Iterator[Opened]:
     made = Opened(chromium, file)
     yield made
-    assert made.said == []
-    assert made.asked and all(url.startswith("file:") for url in made.asked)
-    made.context.close()
+    made.close()
 
 
 def names(opened: Opened, board: int = 0) -> list[str]:
     return opened.page.locator(".leaderboard").nth(board).locator("tbody th span").all_inner_texts()
 
 
-def rows(opened: Opened) -> list[str]:
-    return opened.page.locator("#gallery .prompt").all_text_contents()
-
-
-def test_images_load_and_stay_sharp(opened: Opened) -> None:
-    image = opened.page.locator("#gallery img").first
-    image.scroll_into_view_if_needed()
-    expect(image).to_have_js_property("naturalWidth", 64)
-    assert image.evaluate("e => getComputedStyle(e).imageRendering") == "pixelated"
-    assert image.evaluate("e => e.clientWidth") == 128
-    assert opened.page.locator("#gallery .row").count() == 24
-    first = opened.page.locator("#gallery .row").first
-    assert first.locator("figcaption").all_inner_texts() == list(SAMPLERS)
-    assert first.locator(".tile").first.evaluate("e => getComputedStyle(e).position") == "sticky"
-
-
 def test_headings_sort_and_restore(opened: Opened) -> None:
-    head = opened.page.locator(".leaderboard").first.get_by_role("button", name="NFE")
-    head.click()
-    assert names(opened) == [
-        "uniform-4",
-        "uniform-8",
-        "native-10",
-        "uniform-10",
-        "slowfast-10-base",
-        "teacher-50",
-    ]
-    cell = opened.page.locator(".leaderboard th[aria-sort=ascending]")
-    assert cell.count() == 1
-    head.click()
-    assert names(opened)[0] == "teacher-50" and names(opened)[-1] == "uniform-4"
-    head.click()
-    assert names(opened) == list(SAMPLERS)
-    opened.page.locator(".leaderboard").first.get_by_role("button", name="Truth", exact=True).click()
-    assert names(opened)[0] == "teacher-50" and names(opened)[-1] == "uniform-4"
-    assert names(opened, 1) == list(SAMPLERS)
+    heading = opened.page.locator(".leaderboard").first.get_by_role("columnheader", name="NFE")
+    before = names(opened)
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert names(opened)[0] == "uniform-4" and names(opened)[-1] == "teacher-50"
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "descending" and names(opened)[0] == "teacher-50"
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "none" and names(opened) == before == list(SAMPLERS)
 
 
-def test_a_cell_opens_its_images_worst_first(opened: Opened) -> None:
-    cell = "button.open[data-column='ocr_word_accuracy'][data-sampler='4'][data-board='1']"
-    opened.page.locator(cell).click()
-    assert opened.page.locator("#board").input_value() == "1"
-    assert (opened.page.locator("#column").input_value(), opened.page.locator("#sampler").input_value()) == (
-        "ocr_word_accuracy",
-        "4",
-    )
-    assert opened.page.locator("#gallery .row").count() == 10  # the prompts with text
-    chosen = opened.page.locator("#gallery .row").first.locator(".tile.chosen figcaption")
-    assert chosen.all_inner_texts() == ["uniform-4"]
-    scores = opened.page.locator(".tile.chosen dd.sorted").all_text_contents()
-    assert scores == sorted(scores)
-    assert "order=worst" in opened.page.url
+def test_one_view_at_a_time_and_an_address_for_each(opened: Opened, file: Path) -> None:
+    shown = "section.view:visible"
+    assert opened.page.locator(shown).evaluate_all("all => all.map((one) => one.id)") == ["view-overview"]
+    for link in opened.page.locator("nav a").all():
+        name = link.get_attribute("data-view")
+        link.click()
+        expect(opened.page.locator(f"#view-{name}")).to_be_visible()
+        assert opened.page.locator(shown).count() == 1
+        expect(link).to_have_attribute("aria-current", "page")
+        assert opened.page.url == f"{file.as_uri()}#/{name}"
+    opened.page.goto(f"{file.as_uri()}#/no-such-view")
+    expect(opened.page.locator("#view-overview")).to_be_visible()
 
 
-def test_filters_and_pages(opened: Opened) -> None:
-    page = opened.page
-    assert page.locator("#count").inner_text() == "Rows 1 to 24 of 30."
-    page.locator("#next").click()
-    assert page.locator("#gallery .row").count() == 6 and page.locator("#next").is_disabled()
-    page.locator("#category").select_option("sign")
-    assert page.locator("#count").inner_text() == "Rows 1 to 10 of 10."
-    assert all("OPEN" in text for text in rows(opened))
-    page.locator("#find").fill("no such words")
-    assert page.locator("#count").inner_text() == "No prompt fits."
-    page.get_by_role("button", name="Clear").click()
-    expect(page.locator("#gallery .row")).to_have_count(24)
-    page.locator("#board").select_option("1")
-    page.locator("#order").select_option("drop")
-    page.locator("#sampler").select_option("4")
-    worst = page.locator("#gallery .row").first.locator(".tile").nth(4)
-    assert worst.locator(".down").count() > 0
+def test_pieces_arrive_whole(opened: Opened, file: Path) -> None:
+    for board in page_of(file.parent).index["boards"]:
+        for place, column in enumerate(board["columns"]):
+            if column["images"]:
+                got = opened.page.evaluate(
+                    "async ([board, name]) => Array.from(await GB.values(board, name))",
+                    [board["number"], column["name"]],
+                )
+                wanted = floats_of(piece(file.parent, f"b{board['number']}/values/{place}"))
+                np.testing.assert_array_equal(np.array(got, dtype=np.float32), wanted)
+    prompts = opened.page.evaluate("GB.prompts(0)")
+    assert [prompt["id"] for prompt in prompts] == [f"p{i:03d}" for i in range(30)]
+    images = opened.page.evaluate("GB.images(0, 1)")
+    assert images[list(SAMPLERS).index("uniform-4")]["state"] == "black"
 
 
-def test_state_in_the_address_comes_back(chromium: Any, file: Path, opened: Opened) -> None:
-    opened.page.locator("#category").select_option("pair")
-    again = Opened(chromium, file)
-    again.page.goto(opened.page.url)
-    again.page.reload()
-    assert again.page.locator("#category").input_value() == "pair"
-    assert rows(again) == rows(opened)
-    again.context.close()
+def test_a_missing_piece_is_said(chromium: Any, file: Path, tmp_path: Path) -> None:
+    opened = Opened(chromium, file)
+    told = opened.page.evaluate("GB.chunk('b9/prompts').catch((error) => error.message)")
+    assert told == "data/b9/prompts.js is not there"
+    opened.said.clear()
+    opened.close()
+
+
+def test_pictures_of_a_folder_elsewhere_and_of_a_single_file(chromium: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", prompts_of(3), models=("testbed-flux",))
+    finish(run)
+    report = load([run.folder])
+    for out, options in ((tmp_path / "out", Options()), (tmp_path / "one.html", Options(single_file=True))):
+        opened = Opened(chromium, write_report(report, out, options).page)
+        sizes = opened.page.evaluate(
+            """async () => {
+              const [prompts, images] = [await GB.prompts(0), await GB.images(0, 2)];
+              const shown = images.map((image, sampler) => GB.picture(0, 2, sampler, image, prompts[2]));
+              document.body.append(...shown);
+              shown.forEach((one) => { one.loading = "eager"; });
+              await new Promise((done) => setTimeout(done, 300));
+              await Promise.all(shown.map((one) => one.decode()));
+              return shown.map((one) => [one.naturalWidth, one.alt.slice(-25)]);
+            }"""
+        )
+        assert [size for size, _ in sizes] == [64] * 6 and sizes[0][1].endswith("teacher-50, seed 1002")
+        opened.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_screens_do_not_scroll_sideways(chromium: Any, file: Path, scheme: str) -> None:
-    made = Opened(chromium, file, viewport={"width": 380, "height": 800}, color_scheme=scheme)
-    assert made.page.evaluate("document.documentElement.scrollWidth") == 380
-    paper = made.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
-    made.page.locator("#theme").click()
-    assert made.page.evaluate("getComputedStyle(document.body).backgroundColor") != paper
-    assert made.said == []
-    made.context.close()
+    opened = Opened(chromium, file, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    for link in opened.page.locator("nav a").all():
+        opened.page.goto(f"{file.as_uri()}{link.get_attribute('href')}")
+        opened.page.wait_for_timeout(150)
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360, link.get_attribute("href")
+    opened.close()
 
 
-def test_hostile_prompts_stay_text(chromium: Any, tmp_path: Path) -> None:
-    prompts = [Prompt(f"p{i}", text, text[:40], (text[:60],)) for i, text in enumerate(HOSTILE)]
-    run = make_run(tmp_path, prompts, models=["testbed-flux"])
-    made = Opened(chromium, render(run, results.build(run, METRICS), tmp_path / "report"))
-    expect(made.page.locator("#gallery .row")).to_have_count(len(HOSTILE))
-    shown = rows(made)
-    assert shown[0] == HOSTILE[0] and shown[1] == HOSTILE[1]
-    assert made.page.locator("#gallery img[onerror], #gallery script").count() == 0
-    long = made.page.locator("#gallery .row").nth(6)
-    folded = long.locator(".prompt").evaluate("e => e.clientHeight")
-    long.get_by_role("button", name="Show all").click()
-    assert long.locator(".prompt").evaluate("e => e.clientHeight") > 3 * folded
-    assert made.said == [] and all(url.startswith("file:") for url in made.asked)
-    made.context.close()
+def test_hostile_text_stays_text_in_every_view(chromium: Any, tmp_path: Path) -> None:
+    prompts = [Prompt(f"p{i}<b>", text, f"c{i}</td>", (text,)) for i, text in enumerate(HOSTILE)]
+    run = make_run(tmp_path / "run", prompts)
+    finish(run)
+    file = write_report(load([run.folder]), run.folder / "report").page
+    opened = Opened(chromium, file)
+    for link in opened.page.locator("nav a").all():
+        opened.page.goto(f"{file.as_uri()}{link.get_attribute('href')}")
+        opened.page.wait_for_timeout(200)
+        assert opened.page.locator("main script, main img[src='x'], main iframe").count() == 0
+    opened.close()

@@ -60,6 +60,34 @@ def test_one_value_has_no_interval_and_bad_values_are_refused() -> None:
             stats.bootstrap_mean(bad)
 
 
+def test_a_difference_of_normal_values_has_students_interval() -> None:
+    for n in (8, 40, 400):
+        deltas = np.random.default_rng(n).normal(0.3, 1.0, size=n)
+        theirs = ttest_1samp(deltas, 0).confidence_interval(0.95)
+        ours = stats.difference_interval(deltas, resamples=40_000)
+        assert ours.low == pytest.approx(theirs.low, abs=0.05 * (theirs.high - theirs.low))
+        assert ours.high == pytest.approx(theirs.high, abs=0.05 * (theirs.high - theirs.low))
+        assert ours.high + ours.low == pytest.approx(2 * deltas.mean())
+
+
+def test_rare_large_changes_are_covered_by_the_symmetric_interval() -> None:
+    """Nine in ten prompts hardly change, one in ten changes far, up or down: where percentile intervals miss."""
+    rng = np.random.default_rng(5)
+    held = {"symmetric": 0, "percentile": 0}
+    for trial in range(600):
+        deltas = np.where(rng.random(40) < 0.1, rng.laplace(0, 1.0, 40), rng.normal(0, 0.05, 40))
+        for name, make in (("symmetric", stats.difference_interval), ("percentile", stats.bootstrap_mean)):
+            interval = make(deltas, trial, resamples=500)
+            held[name] += interval.low <= 0 <= interval.high
+    assert held["percentile"] < 0.93 * 600 <= held["symmetric"]
+
+
+def test_equal_differences_have_an_interval_of_no_width() -> None:
+    interval = stats.difference_interval(np.full(9, 0.1))
+    assert interval.low == interval.high == pytest.approx(0.1)
+    assert np.isnan(stats.difference_interval([0.5]).low)
+
+
 def test_pairing_narrows_the_interval_when_samplers_agree_by_prompt() -> None:
     rng = np.random.default_rng(8)
     difficulty = rng.normal(size=200)

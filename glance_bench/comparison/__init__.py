@@ -13,7 +13,7 @@ The document (schema ``glance-bench/comparison/1``); every difference is B - A::
         differences   [what besides the sampler differs]
         not_compared  [{column, why}]
         metrics       [{column, title, metric, better, decimals, a, b, delta, low, high, n, interval, test, p,
-                        p_adjusted, wins, ties, losses, detectable, needed, lacking, notes, verdict}]
+                        p_adjusted, wins, ties, losses, sd, detectable, needed, lacking, notes, verdict}]
         slices        the same with slicing and slice
         latency       [{hardware, batch_size, a, b, ratio, low, high, n, basis, verdict}]
         moved         [{column, better: [{prompt, text, a, b, images_a, images_b}], worse: [...]}] }]
@@ -25,6 +25,7 @@ the words and what each means.
 """
 
 from .document import SCHEMA, compare
+from .each import compare_each
 from .sides import Side, sides_of, two_runs, two_samplers, unshared
 from .verdicts import Margins, parse_margins
 
@@ -33,6 +34,7 @@ __all__ = [
     "Margins",
     "Side",
     "compare",
+    "compare_each",
     "parse_margins",
     "sides_of",
     "two_runs",

@@ -10,7 +10,7 @@ from typing import Any
 from .. import stats
 from ..errors import GlanceBenchError, UsageError, near_misses
 from .differences import differences
-from .effects import Effect, Refused, effect_of
+from .effects import Effect, Later, Refused, effect_of
 from .latency import latencies
 from .moved import moved
 from .pairing import Pairing, pair
@@ -18,7 +18,7 @@ from .sides import Side
 from .slices import Slice, slices
 from .verdicts import LEVEL, MEANING, Margins, word
 
-__all__ = ["SCHEMA", "compare", "finite"]
+__all__ = ["SCHEMA", "chooser", "compare", "document", "finite", "measured"]
 
 SCHEMA = "glance-bench/comparison/1"
 ALWAYS_SHOWN = "failed"
@@ -40,10 +40,22 @@ def compare(
     no side has, GlanceBenchError when a pair has no prompt in common.
     """
     margins = margins or Margins()
-    chosen = _chooser([side for both in sides for side in both], metrics)
+    chosen = chooser([side for both in sides for side in both], metrics)
     for name in margins.by_column or {}:
         _known(name, {c for both in sides for side in both for c in side.columns}, "--margin")
-    made = [_compared(pair(a, b), chosen, sliced, most_moved, bool(metrics)) for a, b in sides]
+    later = Later()
+    made = [
+        measured(pair(a, b), chosen, later, sliced=sliced, most_moved=most_moved, named=bool(metrics))
+        for a, b in sides
+    ]
+    later.settle()
+    return document(*sides[0], made, margins, not_shared)
+
+
+def document(
+    a: Side, b: Side, made: list[dict[str, Any]], margins: Margins, not_shared: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The document of what was ``measured``, corrected over all of it; ``a`` and ``b`` are of the two runs."""
     whole = [effect for one in made for effect in one["metrics"]]
     parts = [effect for one in made for effect in one["slices"]]
     families = [
@@ -52,10 +64,10 @@ def compare(
     ]
     for one in made:
         one["metrics"], one["slices"] = ([_told(e) for e in one[key]] for key in ("metrics", "slices"))
-    document = {
+    whole_document = {
         "schema": SCHEMA,
-        "a": _run(sides[0][0]),
-        "b": _run(sides[0][1]),
+        "a": _run(a),
+        "b": _run(b),
         "level": LEVEL,
         "margins": {"share": margins.share, "by_column": dict(margins.by_column or {})},
         "verdicts": dict(MEANING),
@@ -63,11 +75,11 @@ def compare(
         "families": families,
         "comparisons": made,
     }
-    told: dict[str, Any] = finite(document)
+    told: dict[str, Any] = finite(whole_document)
     return told
 
 
-def _chooser(sides: Iterable[Side], metrics: Sequence[str]) -> Callable[[Pairing], list[str]]:
+def chooser(sides: Iterable[Side], metrics: Sequence[str]) -> Callable[[Pairing], list[str]]:
     """A function that gives the columns to compare in a pairing."""
     every = {name: known for side in sides for name, known in side.columns.items()}
     for name in metrics:
@@ -93,9 +105,21 @@ def _known(name: str, names: set[str], option: str) -> None:
         raise UsageError(f"{option}: no metric or column {name!r}; {near_misses(name, names)}")
 
 
-def _compared(
-    pairing: Pairing, chosen: Callable[[Pairing], list[str]], sliced: bool, most_moved: int, named: bool
+def measured(
+    pairing: Pairing,
+    chosen: Callable[[Pairing], list[str]],
+    later: Later,
+    *,
+    sliced: bool,
+    most_moved: int,
+    named: bool = False,
+    images: bool = True,
 ) -> dict[str, Any]:
+    """An entry of the document's ``comparisons`` before it is corrected: its effects are still Effect objects.
+
+    ``named``: the columns were asked for by name. Without ``images`` those of the prompts that moved are not looked
+    for. Raises GlanceBenchError when the sides have no prompt in common.
+    """
     a, b = pairing.a, pairing.b
     if not len(pairing.images):
         raise GlanceBenchError(
@@ -103,10 +127,10 @@ def _compared(
             + (f": {pairing.other_text} have the same id and another text" if pairing.other_text else "")
         )
     whole, refused = [], []
-    cut = slices(pairing) if sliced else []
+    cut = slices(pairing.images) if sliced else []
     for column in chosen(pairing):
         try:
-            effect = effect_of(pairing, column)
+            effect = effect_of(pairing, column, later=later)
         except Refused as why:
             refused.append({"column": column, "why": str(why)})
             continue
@@ -114,9 +138,9 @@ def _compared(
     timed, untimed = latencies(a, b)
     refused += [{"column": "latency", "why": why} for why in untimed]
     firsts = _firsts(whole, named)
-    parts = [effect for one in cut for effect in _in_slice(pairing, firsts, one)]
+    parts = [effect for one in cut for effect in _in_slice(pairing, firsts, one, later)]
     movers = [
-        moved(pairing, effect.column, most_moved)
+        moved(pairing, effect.column, most_moved, images)
         for effect in firsts
         if effect.test == "sign-flip" and most_moved
     ]
@@ -159,11 +183,11 @@ def _firsts(effects: Sequence[Effect], named: bool) -> list[Effect]:
     return chosen
 
 
-def _in_slice(pairing: Pairing, effects: Sequence[Effect], part: Slice) -> list[Effect]:
+def _in_slice(pairing: Pairing, effects: Sequence[Effect], part: Slice, later: Later) -> list[Effect]:
     made = []
     for whole in effects:
         try:
-            effect = effect_of(pairing, whole.column["name"], part.prompts)
+            effect = effect_of(pairing, whole.column["name"], part.prompts, later)
         except Refused:  # no value in this slice: a metric of drawn text, where no text was asked for
             continue
         effect.slicing, effect.slice = part.slicing, part.name

@@ -16,7 +16,9 @@ from .verdicts import FEWEST, LEVEL
 
 __all__ = [
     "Effect",
+    "Later",
     "Refused",
+    "add_power",
     "corpus_effect",
     "effect_of",
     "failure_effect",
@@ -39,9 +41,10 @@ class Effect:
     """B - A of one column, over all common prompts or over a slice of them.
 
     ``n`` is the number of prompts. ``p`` is None where every pair is the same or there are fewer than FEWEST. Wins are
-    prompts at which B is better. ``detectable`` is the difference that a test at this n finds with 80 % power,
-    ``needed`` the prompts at which 1 % of A's value would be found. ``p_adjusted`` and ``verdict`` are filled in when
-    it is known what is shown together.
+    prompts at which B is better. ``sd`` is that of the differences by prompt, or what it would be for a mean with the
+    same error. ``detectable`` is the difference that a test at this n finds with 80 % power, ``needed`` the prompts at
+    which 1 % of A's value would be found. ``p_adjusted`` and ``verdict`` are filled in when it is known what is shown
+    together.
     """
 
     column: Mapping[str, Any]
@@ -56,6 +59,7 @@ class Effect:
     wins: int | None = None
     ties: int | None = None
     losses: int | None = None
+    sd: float | None = None
     detectable: float | None = None
     needed: int | None = None
     lacking: int = 0
@@ -75,21 +79,44 @@ class Effect:
         return self.test != "none"
 
 
-def effect_of(pairing: Pairing, column: str, among: frozenset[str] | None = None) -> Effect:
-    """The effect on one column, tested as its kind asks for. Raises Refused where the sides cannot be compared."""
+class Later:
+    """Intervals of means that wait for each other: what has the same number of prompts shares its resamples."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Effect, npt.NDArray[np.float64]]] = []
+
+    def add(self, effect: Effect, delta: npt.NDArray[np.float64]) -> None:
+        """An effect whose ends are not known yet, and its differences by prompt."""
+        self._waiting.append((effect, delta))
+
+    def settle(self) -> None:
+        """Fill in the ends of everything that was added: the numbers of ``stats.paired_bootstrap``."""
+        ends = stats.difference_intervals([delta for _, delta in self._waiting], level=LEVEL)
+        for (effect, _), found in zip(self._waiting, ends, strict=True):
+            effect.low, effect.high = found.low, found.high
+        self._waiting.clear()
+
+
+def effect_of(
+    pairing: Pairing, column: str, among: frozenset[str] | None = None, later: Later | None = None
+) -> Effect:
+    """The effect on one column, tested as its kind asks for. Raises Refused where the sides cannot be compared.
+
+    With ``later`` the ends of a mean's interval are not known before that is settled.
+    """
     known = _comparable(pairing, column)
     if f"{column}_a" not in pairing.images or f"{column}_b" not in pairing.images:
         if among is not None:
             raise Refused("is made of all images at once and has no slices")
         return corpus_effect(pairing, known)
     paired = _values(pairing, column, among)
-    return failure_effect(known, paired) if known["flag"] else mean_effect(known, paired)
+    return failure_effect(known, paired) if known["flag"] else mean_effect(known, paired, later)
 
 
 def p_value(pairing: Pairing, column: str) -> float | None:
     """The p-value of ``effect_of`` over all common prompts, without its interval. Raises Refused as it does."""
     if f"{column}_a" not in pairing.images or f"{column}_b" not in pairing.images:
-        effect = effect_of(pairing, column)
+        effect = corpus_effect(pairing, _comparable(pairing, column))
         if not effect.judged:
             raise Refused(
                 f"a distance between sets from fewer than {stats.FEWEST_IMAGES:,} images is not judged"
@@ -120,19 +147,18 @@ def _comparable(pairing: Pairing, column: str) -> Mapping[str, Any]:
     return a.columns[column]
 
 
-def mean_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
+def mean_effect(column: Mapping[str, Any], paired: Paired, later: Later | None = None) -> Effect:
     """Paired bootstrap interval and sign-flip p-value of a mean over prompts (see ``stats``)."""
     delta, n = paired.delta, len(paired.prompts)
     p = _mean_p(paired)
-    difference = stats.paired_bootstrap(paired.b, paired.a, level=LEVEL)
     wins, ties, losses = stats.win_tie_loss(delta, better=column["better"], tie=TIE)
     a = float(paired.a.mean())
     found = Effect(
         column=column,
         a=a,
-        b=a + difference.difference,
-        low=difference.low,
-        high=difference.high,
+        b=a + float(delta.mean()),
+        low=math.nan,
+        high=math.nan,
         n=n,
         interval="bootstrap",
         test="sign-flip",
@@ -143,7 +169,11 @@ def mean_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
         lacking=paired.lacking,
     )
     if p is not None:
-        _add_power(found, float(delta.std(ddof=1)))
+        add_power(found, float(delta.std(ddof=1)))
+    own = later or Later()
+    own.add(found, delta)
+    if later is None:
+        own.settle()
     return found
 
 
@@ -163,6 +193,7 @@ def failure_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
     n, only_a, only_b = len(a), int((a & ~b).sum()), int((b & ~a).sum())
     low, high = newcombe(int((a & b).sum()), only_a, only_b, int((~a & ~b).sum()))
     wins, losses = (only_a, only_b) if column["better"] == "lower" else (only_b, only_a)
+    changed = b.astype(float) - a
     return Effect(
         column=column,
         a=float(a.mean()),
@@ -176,6 +207,7 @@ def failure_effect(column: Mapping[str, Any], paired: Paired) -> Effect:
         wins=wins,
         ties=n - only_a - only_b,
         losses=losses,
+        sd=float(changed.std(ddof=1)) if n > 1 else None,
         lacking=paired.lacking,
     )
 
@@ -215,12 +247,13 @@ def corpus_effect(pairing: Pairing, column: Mapping[str, Any]) -> Effect:
     if found.p is not None:
         groups = len(replicates)
         error = math.sqrt((groups - 1) / groups * float(((replicates - replicates.mean()) ** 2).sum()))
-        _add_power(found, error * math.sqrt(found.n))
+        add_power(found, error * math.sqrt(found.n))
     return found
 
 
-def _add_power(effect: Effect, sd: float) -> None:
-    """``sd`` is that of the differences by prompt, or what it would be for a mean with the same error."""
+def add_power(effect: Effect, sd: float) -> None:
+    """Fill in ``sd`` and what follows from it."""
+    effect.sd = sd
     effect.detectable = stats.minimum_detectable(sd, effect.n, power=POWER, level=LEVEL, sided=2)
     goal = ONE_PERCENT * abs(effect.a)
     if goal > 0:

@@ -17,10 +17,11 @@ from .sides import Side
 __all__ = ["moved"]
 
 
-def moved(pairing: Pairing, column: Mapping[str, Any], count: int) -> dict[str, Any]:
+def moved(pairing: Pairing, column: Mapping[str, Any], count: int, images: bool = True) -> dict[str, Any]:
     """Up to ``count`` prompts at which B gains most, and as many at which it loses most, in a column of samples.
 
-    Prompts that did not move are not listed; equal moves are in the order of the prompts.
+    Prompts that did not move are not listed; equal moves are in the order of the prompts. Without ``images`` no path
+    is looked for, and none is given.
     """
     paired = pairing.values(column["name"])
     gain = paired.delta if column["better"] == "higher" else -paired.delta
@@ -35,8 +36,8 @@ def moved(pairing: Pairing, column: Mapping[str, Any], count: int) -> dict[str, 
             "text": _text(pairing, prompt),
             "a": float(paired.a[place]),
             "b": float(paired.b[place]),
-            "images_a": _images(pairing, pairing.a, prompt, "a"),
-            "images_b": _images(pairing, pairing.b, prompt, "b"),
+            "images_a": _images(pairing, pairing.a, prompt, "a") if images else [],
+            "images_b": _images(pairing, pairing.b, prompt, "b") if images else [],
         }
 
     return {

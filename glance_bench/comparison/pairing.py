@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,7 @@ class Pairing:
     @property
     def prompts(self) -> list[str]:
         """The ids of the common prompts in the order of side A."""
-        return list(dict.fromkeys(self.images["prompt_id"]))
+        return list(self._by_prompt[1])
 
     @property
     def noise(self) -> str:
@@ -73,25 +74,42 @@ class Pairing:
         """Whether each image of either side has its counterpart."""
         return len(self.a.images) == len(self.b.images) == len(self.images)
 
+    def turned(self) -> Pairing:
+        """The same pairs with the sides exchanged."""
+        other = {"a": "b", "b": "a"}
+        names = {c: f"{c[:-1]}{other[c[-1]]}" for c in self.images.columns if c.endswith(("_a", "_b"))}
+        return replace(
+            self,
+            a=self.b,
+            b=self.a,
+            images=self.images.rename(columns=names),
+            only_a=self.only_b,
+            only_b=self.only_a,
+        )
+
     def values(self, column: str, among: frozenset[str] | None = None) -> Paired:
         """A column of samples, at all common prompts or at those ``among`` them."""
-        frame = self.images
+        place, prompts = self._by_prompt
+        a, b = (self.images[f"{column}_{side}"].to_numpy(float) for side in "ab")
+        chosen = slice(None)
         if among is not None:
-            frame = frame[frame["prompt_id"].isin(among)]
-        a, b = (frame[f"{column}_{side}"].to_numpy(float) for side in "ab")
+            chosen = np.array([prompt in among for prompt in prompts], dtype=bool)[place]
+        place, a, b = place[chosen], a[chosen], b[chosen]
         there = np.isfinite(a), np.isfinite(b)
         both = there[0] & there[1]
-        means = (
-            frame.loc[both, ["prompt_id", f"{column}_a", f"{column}_b"]]
-            .groupby("prompt_id", sort=False)
-            .mean()
-        )
-        return Paired(
-            tuple(map(str, means.index)),
-            means[f"{column}_a"].to_numpy(float),
-            means[f"{column}_b"].to_numpy(float),
-            int((there[0] ^ there[1]).sum()),
-        )
+        count = np.bincount(place[both], minlength=len(prompts))
+        held = count > 0
+        means = [np.bincount(place[both], own[both], len(prompts))[held] / count[held] for own in (a, b)]
+        lacking = int((there[0] ^ there[1]).sum())
+        return Paired(tuple(map(str, prompts[held])), means[0], means[1], lacking)
+
+    @cached_property
+    def _by_prompt(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.object_]]:
+        """For each row of ``images`` the place of its prompt, and the prompts in the order of side A."""
+        import pandas as pd
+
+        place, prompts = pd.factorize(self.images["prompt_id"])
+        return place.astype(np.int64), np.asarray(prompts, dtype=object)
 
 
 def pair(a: Side, b: Side) -> Pairing:
@@ -103,8 +121,8 @@ def pair(a: Side, b: Side) -> Pairing:
     names = {name: f"{name}_a" for name in ours.columns if name not in shared}
     others = {name: f"{name}_b" for name in theirs.columns if name not in keys}
     images = ours.rename(columns=names).merge(theirs.rename(columns=others), on=keys, validate="1:1")
-    common = set(images["prompt_id"])
-    held = set(a.images["prompt_id"]), set(b.images["prompt_id"])
+    common = set(images["prompt_id"].unique())
+    held = set(a.images["prompt_id"].unique()), set(b.images["prompt_id"].unique())
     return Pairing(
         a,
         b,

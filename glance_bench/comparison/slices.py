@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .pairing import Pairing
-
 __all__ = ["Slice", "slices"]
 
 Bins = Sequence[tuple[float, str]]  # the largest value that belongs to each, and what it is called
@@ -42,13 +40,14 @@ class Slice:
     prompts: frozenset[str]
 
 
-def slices(pairing: Pairing) -> list[Slice]:
-    """The slices of the common prompts; a slicing that would give one part only is left out.
+def slices(images: pd.DataFrame) -> list[Slice]:
+    """The slices of the prompts that ``images`` show; a slicing that would give one part only is left out.
 
-    Text length is the words to be drawn where any prompt asks for text, else the length of the prompt in words.
-    Prompts whose number of objects is not known are in no slice of it.
+    ``images`` has prompt_id and the facets that ``samples`` has. Text length is the words to be drawn where any prompt
+    asks for text, else the length of the prompt in words. Prompts whose number of objects is not known are in no slice
+    of it.
     """
-    facets = pairing.images.drop_duplicates("prompt_id").set_index("prompt_id")
+    facets = images.drop_duplicates("prompt_id").set_index("prompt_id")
     drawn = bool((facets["wanted_words"] > 0).any())
     length, bins = ("wanted_words", WANTED_WORDS) if drawn else ("prompt_words", PROMPT_WORDS)
     category = facets["category"].fillna("").astype(str)

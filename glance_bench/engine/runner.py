@@ -144,7 +144,6 @@ def report(run: Run, plan: Plan, progress: Progress) -> dict[str, Any]:
     """results.json and the page, unless both were made from exactly what lies in the folder now."""
     inputs = _inputs(run, plan)
     results = run.folder / "results.json"
-    page = run.folder / PAGE
     state = run.folder / "report" / "made-from.json"
     if _current(run.folder, state, inputs):
         return dict(json.loads(results.read_bytes()))
@@ -156,9 +155,10 @@ def report(run: Run, plan: Plan, progress: Progress) -> dict[str, Any]:
     built = build(run, tables=write_tables(run))
     run.write("results.json", built)
     trace("report", "results.json")
-    render(run, built, page.parent)
+    written = render([run.folder], (run.folder / PAGE).parent)
     trace("report", str(PAGE))
-    made = {name: sha256_file(run.folder / name) for name in ("results.json", *TABLES, str(PAGE))}
+    files = [str(PAGE.parent / name) for name in written.files]
+    made = {name: sha256_file(run.folder / name) for name in ("results.json", *TABLES, *files)}
     run.write(str(state.relative_to(run.folder)), {"inputs": inputs, "made": made})
     trace("report", "made-from.json")
     return built

@@ -52,7 +52,7 @@ def flag_checks(
                 continue
             theirs, mine = (values.baseline > 0).astype(float), (values.run > 0).astype(float)
             margin = settings.margin_of(column)
-            (interval,) = stats.mean_intervals([mine - theirs], settings.level)
+            (interval,) = stats.difference_intervals([mine - theirs], settings.level)
             check = replace(
                 check,
                 baseline=float(theirs.mean()),

@@ -71,7 +71,7 @@ def metric_checks(
                 )
             made.append((check, pair.same_images))
             deltas.append(delta)
-    intervals = stats.mean_intervals(deltas, settings.level)
+    intervals = stats.difference_intervals(deltas, settings.level)
     flips = max(10_000, 60 * len(made))  # so that the smallest p outlives the correction
     return [
         _judged(with_interval(check, delta, interval, settings.level), delta, interval, same, flips)

@@ -1,19 +1,20 @@
-"""What a run looks like to a reader: a table in the terminal and one HTML page. No torch."""
+"""What runs look like to a reader: tables in the terminal, and a report that a browser opens. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from glance_bench.store import Run
+    from glance_bench.report.site import Written
 
 __all__ = ["render"]
 
 
-def render(run: Run, results: Mapping[str, Any], out: Path) -> Path:
-    """Write ``out/index.html``, see ``page.render``. The page's libraries are imported only when it is made."""
-    from glance_bench.report import page
+def render(folders: Sequence[Path], out: Path) -> Written:
+    """Write the report of finished runs into ``out``; see ``site.write_report``."""
+    from glance_bench.report.model import load
+    from glance_bench.report.site import write_report
 
-    return page.render(run, results, out)
+    return write_report(load(folders), out)

@@ -11,7 +11,7 @@ from glance_bench.report.text import interval, number
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["lines", "markdown", "table"]
+__all__ = ["lines", "markdown", "noise", "table", "values", "verdict"]
 
 PROMPT_SHOWN = 100  # characters of a prompt's text
 
@@ -34,7 +34,7 @@ def markdown(document: Mapping[str, Any]) -> list[str]:
 def _sections(document: Mapping[str, Any]) -> Iterator[Section]:
     for one in document["comparisons"]:
         yield _facts(one)
-        rows = [[row["title"], *_values(row), _verdict(row)] for row in one["metrics"]]
+        rows = [[row["title"], *values(row), verdict(row)] for row in one["metrics"]]
         head = ["metric", *VALUES, "verdict"]
         if rows:
             yield Section("All common prompts", [head, *rows], (0, len(head) - 1), _notes(one["metrics"]))
@@ -61,7 +61,7 @@ def _facts(one: Mapping[str, Any]) -> Section:
     label = " (TESTBED)" if one["testbed"] else ""
     runs = a["run"] if a["run"] == b["run"] else f"{a['run']} and {b['run']}"
     samplers = a["sampler"] if a["sampler"] == b["sampler"] else f"{b['sampler']} against {a['sampler']}"
-    said = [f"{pairing['prompts']} prompts in common, {pairing['images']} pairs of images, {_noise(pairing)}"]
+    said = [f"{pairing['prompts']} prompts in common, {pairing['images']} pairs of images, {noise(pairing)}"]
     said += [f"differs: {difference}" for difference in one["differences"]]
     rows = [["", "sampler", "run", "images", "NFE"]]
     for side, facts in (("A", a), ("B", b)):
@@ -71,12 +71,14 @@ def _facts(one: Mapping[str, Any]) -> Section:
     return Section(heading, rows, (0, 1, 2), said)
 
 
-def _noise(pairing: Mapping[str, Any]) -> str:
+def noise(pairing: Mapping[str, Any]) -> str:
+    """``the same noise``, or in how many pairs it is."""
     said: str = pairing["noise"]
     return f"{said} noise" if said != "partly the same" else f"the same noise in {pairing['same_noise']}"
 
 
-def _values(row: Mapping[str, Any]) -> list[str]:
+def values(row: Mapping[str, Any]) -> list[str]:
+    """An effect's cells below VALUES."""
     decimals = row["decimals"]
     fine = decimals + 1  # differences are smaller than what they are differences of
     counts = "\u2013" if row["wins"] is None else f"{row['wins']}/{row['ties']}/{row['losses']}"
@@ -109,7 +111,8 @@ def _p(value: float | None) -> str:
     return f"{value:.3f}" if value >= 0.001 else "<0.001"
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
+def verdict(row: Mapping[str, Any]) -> str:
+    """The word, and for an open one what would have been seen."""
     if row["verdict"] != "not told apart" or row["detectable"] is None:
         return str(row["verdict"])
     said = f"{row['verdict']}: an effect of {row['detectable']:.2g} would have been seen with 80 % power"
@@ -128,9 +131,7 @@ def _notes(rows: list[Mapping[str, Any]]) -> list[str]:
 def _slices(rows: list[Mapping[str, Any]]) -> Section:
     """The long form of an open verdict is left to the table of all prompts."""
     head = ["slice", "metric", *VALUES, "verdict"]
-    body = [
-        [f"{row['slicing']}: {row['slice']}", row["title"], *_values(row), row["verdict"]] for row in rows
-    ]
+    body = [[f"{row['slicing']}: {row['slice']}", row["title"], *values(row), row["verdict"]] for row in rows]
     return Section("Slices", [head, *body], (0, 1, len(head) - 1))
 
 

@@ -1,171 +1,149 @@
-"""The HTML page of a run: one file beside the images, which it links and neither copies nor embeds.
+"""The one HTML document of a report: every view that is made at build time, and the index its scripts begin with.
 
-It opens from a disk without a network: styles and the script are inside, and a content security policy allows
-nothing else to run or load. Prompts, OCR output and names are untrusted; templates escape them and the script
-only ever sets them as text. The same run gives the same bytes.
+It opens from a disk without a network; a content security policy lets nothing run or load but what lies beside
+it, or in single-file form only this very style and script. Prompts, OCR output and names are untrusted: templates
+escape them and the scripts only ever set them as text.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from glance_bench.report.flags import flagged
-from glance_bench.report.gallery import gallery
-from glance_bench.report.plot import mark, quality_plot, whisker
-from glance_bench.report.text import evaluations, interval, latencies, number, times, visible
-from glance_bench.sealed import write_atomic
+from glance_bench.report.chunks import CHUNK, noted, script_json
+from glance_bench.report.plot import mark
+from glance_bench.report.text import evaluations, interval, number, times, visible
 
 if TYPE_CHECKING:
-    from glance_bench.store import Run
+    from glance_bench.report.model import Board, Report
 
-__all__ = ["render"]
+__all__ = ["Pictures", "environment", "index_of", "link", "page", "script", "style"]
+
+VIEWS = (
+    "overview", "compare", "prompts", "failures", "text", "speed", "papers", "schedule", "training",
+    "provenance", "prompt",
+)  # fmt: skip
+SCRIPTS = (
+    "core.js", "tables.js", "listing.js", "text.js", "prompts.js", "failures.js", "detail.js", "compare.js",
+)  # fmt: skip
+STYLES = ("report.css", "views.css", "charts.css")
 
 
-def render(run: Run, results: Mapping[str, Any], out: Path) -> Path:
-    """Write ``out/index.html`` for a scored run, with what ``results.build`` gave, and return its path."""
-    style, script = _asset("static/report.css"), _asset("static/report.js")
-    environment = Environment(
+@dataclass(frozen=True)
+class Pictures:
+    """Which images of a board a page can show: ``thumbs`` as bits of [samplers, rows], ``originals`` as a folder.
+
+    ``thumbs`` is "" where there is none, ``originals`` is None where the page must not point at the run.
+    """
+
+    thumbs: str
+    originals: str | None
+
+
+def link(view: str, **parameters: object) -> str:
+    """The address of a view inside the page."""
+    told = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in parameters.items())
+    return f"#/{view}?{told}" if told else f"#/{view}"
+
+
+def environment() -> Environment:
+    """Templates of this package: autoescaped, undefined names are errors."""
+    made = Environment(
         loader=FunctionLoader(lambda name: _asset(f"templates/{name}")),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(
+    made.filters.update(
         evaluations=evaluations, number=number, interval=interval, times=times, visible=visible
     )
-    images = gallery(run, results, out)
-    page = environment.get_template("index.html").render(
-        policy=_policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
-        data=_json(images),
-        results=results,
-        suite=run.suite(),
-        boards=[_board(results, board) for board in results["boards"]],
-        summary=_summary(run, results),
-        warnings=[
-            f"{board['model']} on {board['prompt_set']}, {line}."
-            for board in results["boards"]
-            for line in flagged(results, board)
-        ],
-        categories=sorted({p["category"] for listed in images["prompts"].values() for p in listed}),
-        mark=mark,
+    made.globals.update(mark=mark, link=link)
+    return made
+
+
+def style() -> str:
+    return "\n".join(_asset(f"static/{name}") for name in STYLES)
+
+
+def script() -> str:
+    """The scripts as one, without indentation and lines of comment: no more than a reader's browser needs."""
+    lines = (line.strip() for name in SCRIPTS for line in _asset(f"static/{name}").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//")) + "\n"
+
+
+def index_of(report: Report, pictures: Mapping[int, Pictures]) -> dict[str, Any]:
+    """What the scripts know before they load anything."""
+    return {
+        "title": visible(report.title),
+        "boards": [_indexed(b, pictures[b.number]) for b in report.boards],
+    }
+
+
+def _indexed(board: Board, pictures: Pictures) -> dict[str, Any]:
+    told = ("name", "title", "decimals", "better", "headline", "kind", "flag")
+    own = {column["name"] for column in board.per_image}
+    return {
+        "number": board.number,
+        "label": visible(board.label),
+        "model": visible(board.results["model"]),
+        "set": visible(board.results["prompt_set"]),
+        "source": visible(board.source.name),
+        "suite": visible(str(board.source.evidence.results["suite"])),
+        "samplers": [visible(name) for name in board.samplers],
+        "reference": board.samplers.index(board.reference),
+        "columns": [{k: c[k] for k in told} | {"images": c["name"] in own} for c in board.columns],
+        "rows": len(board.rows),
+        "chunk": CHUNK,
+        "categories": sorted({visible(prompt.category) for prompt in board.prompts}),
+        "notes": noted(board),
+        "thumbs": pictures.thumbs,
+        "originals": pictures.originals,
+    }
+
+
+def page(report: Report, index: Mapping[str, Any], inline: Mapping[str, Any] | None = None) -> str:
+    """The document. ``inline`` holds the pieces of data by key for a single file; None for a folder's page."""
+    templates = environment()
+    views = []
+    for name in VIEWS:
+        view = import_module(f"glance_bench.report.views.{name}")
+        content = templates.get_template(f"{name}.html").render(report=report, **view.context(report))
+        views.append({"name": name, "title": view.TITLE, "content": Markup(content)})
+    return templates.get_template("page.html").render(
+        title=index["title"],
+        views=views,
+        index=script_json(index),
+        samplers=max((len(board.samplers) for board in report.boards), default=0),
+        style=Markup(style()),
+        script=Markup(script()),
+        inline=None if inline is None else {key: script_json(value) for key, value in inline.items()},
+        policy=_policy(inline is not None),
     )
-    path = out / "index.html"
-    write_atomic(path, page.encode())
-    return path
+
+
+def _policy(single: bool) -> str:
+    """A folder's page takes style and scripts from beside it; a single file only those inside it."""
+    if not single:
+        allowed = "style-src 'self' file:; script-src 'self' file:; img-src 'self' file:"
+    else:
+        hashes = [
+            base64.b64encode(hashlib.sha256(text().encode()).digest()).decode() for text in (style, script)
+        ]
+        allowed = (
+            f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; img-src 'self' file: data:"
+        )
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
 def _asset(name: str) -> str:
     return files("glance_bench.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Only this very style sheet and script, and images from the disk or the server the page came from."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
-    return (
-        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
-        "img-src 'self' file:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _json(value: Any) -> Markup:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-def _board(results: Mapping[str, Any], board: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template shows of one board: columns with scale and n, rows of cells, plots, latencies."""
-    columns = []
-    for column in results["columns"]:
-        cells = [row["cells"][column["name"]] for row in board["samplers"] if column["name"] in row["cells"]]
-        failures = column["name"] == "failed" and any(cell["value"] for cell in cells)
-        if not cells or not (column["headline"] or failures):
-            continue
-        ends = [e for cell in cells for e in (cell["low"], cell["value"], cell["high"]) if e is not None]
-        counts = sorted({cell["n"] for cell in cells})
-        columns.append(
-            {
-                **column,
-                "scale": (min(ends), max(ends)),
-                "n": counts[0] if len(counts) == 1 else None,
-                "notes": sorted({cell["note"] for cell in cells if "note" in cell}),
-            }
-        )
-    first = {column["metric"]: column for column in reversed(columns) if column["headline"]}
-    plotted = [column for column in columns if first.get(column["metric"]) is column]
-    timing = latencies(results)
-    rows = []
-    for index, row in enumerate(board["samplers"]):
-        timed = timing.get((board["model"], row["sampler"]))
-        rows.append(
-            {
-                **row,
-                "is_reference": row["sampler"] == board["reference"],
-                "timed": timed,
-                "shown": [_cell(row["cells"].get(column["name"]), column, index) for column in columns],
-            }
-        )
-    hardware = sorted({row["timed"]["hardware"] for row in rows if row["timed"]})
-    return {
-        **board,
-        "columns": columns,
-        "rows": rows,
-        "plots": [(column, quality_plot(board, column)) for column in plotted],
-        "hardware": hardware[0] if hardware else None,
-        "repeats": max((row["timed"]["n"] for row in rows if row["timed"]), default=0),
-    }
-
-
-def _cell(cell: Mapping[str, Any] | None, column: Mapping[str, Any], index: int) -> tuple[Any, ...]:
-    """(column, cell, its drawing, its verdict), the last three None for a sampler without a value."""
-    if cell is None:
-        return column, None, None, None
-    return column, cell, whisker(cell, column["scale"], index), _verdict(cell, column)
-
-
-def _verdict(cell: Mapping[str, Any], column: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(symbol, sentence) for the paired difference from the reference; None without one."""
-    against = cell.get("against_reference")
-    if not against or against["low"] is None:
-        return None
-    ends = f"{number(against['low'], column['decimals'])} to {number(against['high'], column['decimals'])}"
-    shift = f"{against['difference']:+.{column['decimals']}f} ({ends}) over {against['n']} pairs"
-    if against["low"] <= 0 <= against["high"]:
-        return "\u2248", f"no difference from the reference shown: {shift}"
-    if (against["difference"] > 0) == (column["better"] == "higher"):
-        return "\u25b2", f"better than the reference: {shift}"
-    return "\u25bc", f"worse than the reference: {shift}"
-
-
-def _summary(run: Run, results: Mapping[str, Any]) -> dict[str, Any]:
-    """What was run, for the sentence at the top."""
-    boards = results["boards"]
-    records = run.records()
-    sizes = set(zip(records["width"], records["height"], strict=True))
-    return {
-        "title": run.suite().get("title") or "",
-        "models": list(dict.fromkeys(board["model"] for board in boards)),
-        "samplers": list(dict.fromkeys(row["sampler"] for board in boards for row in board["samplers"])),
-        "references": list(dict.fromkeys(board["reference"] for board in boards)),
-        "sets": list(dict.fromkeys(board["prompt_set"] for board in boards)),
-        "prompts": sorted({board["prompts"] for board in boards}),
-        "with_text": sorted({board["with_text"] for board in boards}),
-        "images": len(records),
-        "failed": int((~records["finite"] | records["black"]).sum()),
-        "sizes": [f"{w} \u00d7 {h}" for w, h in sorted(sizes)],
-        "testbed": [board["model"] for board in boards if board["testbed"]],
-    }

@@ -14,6 +14,7 @@ from .intervals import (
     PairedDifference,
     bootstrap_mean,
     crossed_interval,
+    difference_interval,
     group_jackknife,
     group_labels,
     jackknife_interval,
@@ -22,11 +23,12 @@ from .intervals import (
 )
 from .latency import LogRatio, log_ratio, log_ratio_difference
 from .margins import Better, Verdict, verdict
+from .permutation import permutation
 from .power import minimum_detectable, needed_n
 from .ranking import tied_groups, win_tie_loss
 from .ratios import Ratio, jackknife_ratio, ratio_of_means
-from .resampling import mean_intervals
-from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip
+from .resampling import difference_intervals
+from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip, sign_flip_bound
 
 __all__ = [
     "FEWEST_IMAGES",
@@ -40,6 +42,8 @@ __all__ = [
     "Verdict",
     "bootstrap_mean",
     "crossed_interval",
+    "difference_interval",
+    "difference_intervals",
     "group_jackknife",
     "group_labels",
     "holm",
@@ -50,12 +54,13 @@ __all__ = [
     "log_ratio",
     "log_ratio_difference",
     "mcnemar",
-    "mean_intervals",
     "minimum_detectable",
     "needed_n",
     "paired_bootstrap",
+    "permutation",
     "ratio_of_means",
     "sign_flip",
+    "sign_flip_bound",
     "tied_groups",
     "verdict",
     "win_tie_loss",

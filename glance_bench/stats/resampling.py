@@ -1,4 +1,4 @@
-"""Bootstrap intervals of many means at once: a gate asks for hundreds, and must answer in seconds."""
+"""Bootstrap intervals of many differences at once: a gate asks for hundreds, and must answer in seconds."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .intervals import RESAMPLES, Interval
+from .intervals import RESAMPLES, Interval, symmetric
 
-__all__ = ["mean_intervals"]
+__all__ = ["difference_intervals"]
 
 Floats = npt.NDArray[np.float64]
 _ROWS = 500  # resamples whose counts are in memory at once
 
 
-def mean_intervals(samples: Sequence[Floats], level: float = 0.95, seed: int = 0) -> list[Interval]:
-    """``stats.bootstrap_mean`` of each of ``samples`` (float[N], finite, N of their own), in their order.
+def difference_intervals(samples: Sequence[Floats], level: float = 0.95, seed: int = 0) -> list[Interval]:
+    """``stats.difference_interval`` of each of ``samples`` (float[N], finite, N of their own), in their order.
 
     Samples of one size share their draws: how often each prompt was drawn is counted once, and all resampled means
     are one product of matrices. Both ends are NaN for fewer than two values.
@@ -25,9 +25,8 @@ def mean_intervals(samples: Sequence[Floats], level: float = 0.95, seed: int = 0
     for size in {len(sample) for sample in samples if len(sample) > 1}:
         places = [i for i, sample in enumerate(samples) if len(sample) == size]
         means = _resampled(np.stack([samples[i] for i in places], axis=1), seed)
-        lows, highs = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        for i, low, high in zip(places, lows, highs, strict=True):
-            found[i] = Interval(float(low), float(high))
+        for i, column in zip(places, means.T, strict=True):
+            found[i] = symmetric(float(samples[i].mean()), column, size, level)
     return found
 
 

@@ -1,0 +1,82 @@
+"""Small copies of images, so that a gallery of large ones opens at once and a report can travel without its run.
+
+Images up to SIDE pixels are copied without loss; larger ones are reduced to SIDE and compressed, about 5 KB each.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from glance_bench.report.model import Board
+
+__all__ = ["SIDE", "Kept", "choose_rows", "thumbnails"]
+
+SIDE = 192
+SAMPLED = 500  # prompts of a board in the stratified sample
+WORST = 100  # rows of each sampler among its failures
+Kept = Literal["failures", "sample", "all"]
+
+
+def choose_rows(board: Board, overall: npt.NDArray[np.float64], kept: Kept) -> npt.NDArray[np.int64]:
+    """The rows whose images are kept, the most wanted first: failures by rank, then a sample of every category.
+
+    ``overall`` is float64[samplers, rows], see ``failures.drops``.
+    """
+    import numpy as np
+
+    if kept == "all":
+        return np.arange(len(board.rows))
+    chosen: dict[int, None] = {}
+    if kept == "failures":
+        drop = np.where(np.isnan(overall), -np.inf, overall)
+        ranks = np.argsort(-drop, axis=1, kind="stable")[:, :WORST]
+        for place in range(ranks.shape[1]):
+            for sampler, row in enumerate(ranks[:, place]):
+                if drop[sampler, row] > 0:
+                    chosen[int(row)] = None
+    chosen |= dict.fromkeys(_stratified(board))
+    return np.fromiter(chosen, dtype=np.int64, count=len(chosen))
+
+
+def _stratified(board: Board) -> Iterator[int]:
+    """SAMPLED rows, of every category in proportion, evenly spaced over its prompts."""
+    category = {prompt.id: prompt.category for prompt in board.prompts}
+    strata: dict[str, list[int]] = {}
+    for row, (prompt, _) in enumerate(board.rows):
+        strata.setdefault(category[prompt], []).append(row)
+    share = min(1.0, SAMPLED / max(1, len(board.rows)))
+    for rows in strata.values():
+        count = max(1, round(share * len(rows)))
+        yield from (rows[i * len(rows) // count] for i in range(count))
+
+
+def thumbnails(paths: Sequence[Path]) -> Iterator[bytes | str]:
+    """The WebP bytes of each image in turn, or a sentence that says why there are none."""
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(_thumbnail, paths)
+
+
+def _thumbnail(path: Path) -> bytes | str:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            small = max(image.size) <= SIDE
+            picture = image.convert("RGB")
+    except FileNotFoundError:
+        return "is not there"
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        return f"cannot be read ({error})"
+    if not small:
+        picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", lossless=small, quality=75 if small else 65, method=4)
+    return buffer.getvalue()

@@ -1,0 +1,61 @@
+"""Papers: the printed tables of a paper beside what these runs measured. The tables are a piece of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from markupsafe import Markup
+
+from glance_bench.report.model import Report
+from glance_bench.report.page import environment
+from glance_bench.tables.fill import fill
+from glance_bench.tables.filled import Filled
+from glance_bench.tables.published import Column, PaperTables, Row, Table, load_paper
+from glance_bench.tables.reasons import Machine, Reason
+from glance_bench.tables.sections import sections
+
+__all__ = ["TITLE", "context", "pieces"]
+
+TITLE = "Papers"
+PAPER = "glance"
+PIECE = "papers"
+
+
+def context(report: Report) -> dict[str, Any]:
+    """The paper and how its columns were measured; the tables are loaded."""
+    paper = load_paper(PAPER)
+    return {
+        "paper": paper.paper,
+        "resolution": paper.resolution,
+        "columns": list(paper.columns.values()),
+        "piece": PIECE,
+        "testbed": [board for board in report.boards if board.results["testbed"]],
+    }
+
+
+def pieces(report: Report) -> Iterator[tuple[str, Markup]]:
+    """The filled tables as HTML. Where two runs hold the same cell, the later one is taken."""
+    filled = _filled(report)
+    content = environment().get_template("paper.html").render(sections=sections(filled))
+    yield PIECE, Markup(content)
+
+
+def _filled(report: Report) -> Filled:
+    evidences = [replace(source.evidence, name=source.name) for source in report.sources]
+    return fill(load_paper(PAPER), evidences, _Anywhere())
+
+
+class _Anywhere(Machine):
+    """A report is read on other machines than this: what is missing here says nothing to its reader."""
+
+    def reason(self, paper: PaperTables, table: Table, row: Row, column: Column) -> Reason:
+        found = super().reason(paper, table, row, column)
+        return found if found.name in ("no card", "no metric") else _NOT_RUN
+
+    def untimed(self, paper: PaperTables, row: Row, column: Column) -> Reason:
+        return _NOT_RUN if row.card else super().untimed(paper, row, column)
+
+
+_NOT_RUN = Reason("not run", ("no run in this report has it",))

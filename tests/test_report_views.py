@@ -1,0 +1,705 @@
+"""The views that are made at build time: what they show is what the evidence holds, or follows from it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from glance_bench import stats
+from glance_bench.comparison import compare, two_samplers
+from glance_bench.evidence import Evidence
+from glance_bench.models.checkpoints import read_geometry
+from glance_bench.registry import MODELS
+from glance_bench.report import model
+from glance_bench.report.charts.curves import Line, curves, thinned
+from glance_bench.report.charts.forest import forest, shares
+from glance_bench.report.charts.stages import stages
+from glance_bench.report.page import environment
+from glance_bench.report.steps import played
+from glance_bench.report.text import visible
+from glance_bench.report.views import compare as compare_view
+from glance_bench.report.views import papers, provenance, schedule, speed, training
+from glance_bench.samplers.cards import load_card
+from glance_bench.sealed import digest_of
+from glance_bench.store import Run
+from glance_bench.tables.fill import fill
+from glance_bench.tables.published import load_paper
+from glance_bench.tables.sections import sections
+from glance_bench.trajectory import teacher_grid
+from glance_bench.units import UnitInfo
+
+from .made_evidence import HARDWARE, MADE_OF, column, evidence
+
+VIEWS = {
+    "compare": compare_view,
+    "speed": speed,
+    "papers": papers,
+    "schedule": schedule,
+    "training": training,
+    "provenance": provenance,
+}
+TIMING = ["model", "sampler", "session", "hardware", "prompt_id", "repeat", "batch_size", "component"]
+TIMING += ["seconds", "evaluations"]
+COUNT = 30
+RNG = np.random.default_rng(5)
+NOISE = RNG.normal(0.6, 0.1, COUNT)
+HOSTILE = "<img src=x onerror=alert(1)>\u202e\x1b[31m'\"& {{ 7 * 7 }}"
+
+
+class Fragment(HTMLParser):
+    """A piece of HTML as its tags with their attributes, its words, and its tables as rows of cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.tables: list[list[list[str]]] = []
+        self.captions: list[str] = []
+        self._cell: list[str] | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self._cell = []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th") and self._cell is not None:
+            self.tables[-1][-1].append(" ".join(" ".join(self._cell).split()))
+            self._cell = None
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+        if self._cell is not None:
+            self._cell.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
+        """The attributes of the elements with a tag, and with a class."""
+        return [a for t, a in self.tags if t == tag and kind in ["", *(a.get("class") or "").split()]]
+
+    def links(self, view: str) -> list[str]:
+        return [str(a["href"]) for a in self.all("a") if str(a.get("href")).startswith(f"#/{view}?")]
+
+
+def report_of(*evidences: Evidence, runs: Mapping[str, Run] | None = None) -> model.Report:
+    """A report of evidence that was made in memory."""
+    sealed = [_as_read(e) for e in evidences]
+    sources = [model.Source(e.name, e.path, e, (runs or {}).get(e.name)) for e in sealed]
+    boards: list[model.Board] = []
+    for source in sources:
+        kept = replace(source, run=None)
+        boards += [replace(b, source=source) for b in model._boards(kept, len(boards), len(sources) > 1)]
+    return model.Report("made", sources, boards)
+
+
+def _as_read(made: Evidence) -> Evidence:
+    """With what evidence has that was read from a folder: a seal, and a timing table with columns."""
+    timing = made.timing if len(made.timing) else pd.DataFrame(columns=TIMING)
+    return replace(made, timing=timing, results={"seal": f"seal of {made.name}", **made.results})
+
+
+def shown(name: str, report: model.Report) -> Fragment:
+    """A view's own part of the page."""
+    template = environment().get_template(f"{name}.html")
+    return Fragment(template.render(report=report, **VIEWS[name].context(report)))
+
+
+def pieces(report: model.Report) -> dict[str, Fragment]:
+    return {key: Fragment(str(content)) for key, content in compare_view.pairs(report)}
+
+
+def three(**changes: Any) -> Evidence:
+    """Three samplers: b loses 0.1 against the reference a, c does not differ from it but by noise."""
+    values = {
+        "a": {"x": NOISE, "y": NOISE},
+        "b": {"x": NOISE - 0.1 + RNG.normal(0, 0.02, COUNT), "y": NOISE + 0.05 * (np.arange(COUNT) % 2)},
+        "c": {"x": NOISE + RNG.normal(0, 0.02, COUNT), "y": NOISE},
+    }
+    settings: dict[str, Any] = {
+        "columns": [column("x"), column("y", better="lower")],
+        "facets": {"category": ["sign", "pair"] * (COUNT // 2)},
+        "seconds": {"a": [5.0, 5.1, 5.3, 4.9, 5.0, 5.2, 5.0], "b": [1.0, 1.1, 1.0, 1.0, 0.9, 1.0, 1.1]},
+    }
+    return evidence(values, **(settings | changes))
+
+
+# ---- compare ----
+
+
+def test_a_piece_for_each_pair_and_direction() -> None:
+    found = pieces(report_of(three()))
+    assert sorted(found) == [f"b0/pair/{i}-{j}" for i in range(3) for j in range(3) if i != j]
+
+
+def test_a_pair_shows_the_numbers_of_the_comparison() -> None:
+    source = three()
+    found = pieces(report_of(source))
+    for (i, a), (j, b) in [((0, "a"), (1, "b")), ((1, "b"), (0, "a")), ((1, "b"), (2, "c"))]:
+        (one,) = compare(two_samplers(source, a, b))["comparisons"]
+        head, *rows = found[f"b0/pair/{i}-{j}"].tables[0]
+        assert head[:5] == ["Metric", "A", "B", "B − A", "95 % interval"]
+        assert len(rows) == len(one["metrics"]) == 2
+        for row, effect in zip(rows, one["metrics"], strict=True):
+            assert row[0].startswith(effect["title"])
+            assert row[1:4] == [f"{effect['a']:.3f}", f"{effect['b']:.3f}", f"{effect['delta']:+.4f}"]
+            assert row[4] == f"{effect['low']:+.4f} to {effect['high']:+.4f}" and row[5] == str(COUNT)
+            assert float(row[7].strip("<")) == pytest.approx(effect["p_adjusted"], abs=1e-3)
+            assert row[8].endswith(f"{effect['wins']}/{effect['ties']}/{effect['losses']}")
+            assert effect["verdict"] in row[9]
+    assert "▼ worse" in found["b0/pair/0-1"].tables[0][1][9]
+    assert "▲ better" in found["b0/pair/1-0"].tables[0][1][9]
+
+
+def test_slices_only_against_the_reference_and_why() -> None:
+    found = pieces(report_of(three()))
+    for key, fragment in found.items():
+        cut = "Differences by category" in [a["aria-label"] for a in fragment.all("div", "scroll")]
+        assert cut == ("0" in key.removeprefix("b0/"))
+    assert "only pairs with the reference, a, are compared here" in found["b0/pair/1-2"].text
+    (one,) = compare(two_samplers(three(), "a", "b"))["comparisons"]
+    assert {row["slice"] for row in one["slices"]} == {"sign", "pair"}
+    assert "no slices" in pieces(report_of(three(facets={})))["b0/pair/0-1"].text
+
+
+def test_prompts_that_moved_lead_to_their_own_page() -> None:
+    source = three()
+    (one,) = compare(two_samplers(source, "a", "b"))["comparisons"]
+    wanted = [
+        int(entry["prompt"][1:]) for moved in one["moved"] for w in ("worse", "better") for entry in moved[w]
+    ]
+    links = pieces(report_of(source))["b0/pair/0-1"].links("prompt")
+    assert links == [f"#/prompt?board=0&row={place}&sampler=1" for place in wanted] and wanted
+
+
+def test_every_difference_leads_to_its_images() -> None:
+    found = pieces(report_of(three()))["b0/pair/2-1"]
+    assert found.links("prompts")[1:] == [
+        f"#/prompts?board=0&sort=worst&sampler=1&column={name}" for name in ("x", "y")
+    ]
+
+
+def test_the_latency_of_a_pair_is_the_median_of_ratios() -> None:
+    found = pieces(report_of(three()))
+    a, b = np.array([5.0, 5.1, 5.3, 4.9, 5.0, 5.2, 5.0]), np.array([1.0, 1.1, 1.0, 1.0, 0.9, 1.0, 1.1])
+    (row,) = found["b0/pair/0-1"].tables[1][1:]
+    assert row[:5] == [HARDWARE, "1", "5.000", "1.000", f"{np.median(b / a):.3f}"] and row[6] == "7"
+    (back,) = found["b0/pair/1-0"].tables[1][1:]
+    assert back[4] == f"{np.median(a / b):.3f}"
+    assert "B was not timed" in found["b0/pair/0-2"].text
+
+
+def test_a_forest_has_its_points_where_the_effects_are() -> None:
+    rows = [
+        {"title": "up", "better": "higher", "low": 0.1, "delta": 0.2, "high": 0.3, "sd": 0.5, "verdict": "better"},
+        {"title": "down", "better": "lower", "low": 1.0, "delta": 2.0, "high": 3.0, "sd": 10.0, "verdict": "worse"},
+        {"title": "open", "better": "higher", "low": -0.1, "delta": 0.0, "high": 0.1, "sd": 1.0, "verdict": "same"},
+        {"title": "few", "better": "higher", "low": None, "delta": 0.2, "high": None, "sd": None, "verdict": "too few"},
+    ]  # fmt: skip
+    drawn = Fragment(str(forest(rows)))
+    zero = float(re.match(r"M([\d.]+)", str(drawn.all("path", "zero")[0]["d"]))[1])  # type: ignore[index]
+    spans = [
+        [float(x) - zero for x in re.match(r"M([\d.]+) [\d.]+H([\d.]+)", str(p["d"])).groups()]  # type: ignore[union-attr]
+        for p in drawn.all("path", "reach")
+    ]
+    assert len(spans) == 3 and "few" not in drawn.text
+    unit = spans[0][1] / 0.6  # pixels a standard deviation, from 0.3 / 0.5
+    assert np.allclose(
+        spans, [[0.2 * unit, 0.6 * unit], [-0.3 * unit, -0.1 * unit], [-0.1 * unit, 0.1 * unit]], atol=0.2
+    )
+    assert [p["class"] for p in drawn.all("path", "point")] == ["point up", "point down", "point same"]
+    shapes = {re.sub(r"[\d. -]+", "", str(p["d"])) for p in drawn.all("path", "point")}
+    assert len(shapes) == 2 and forest([rows[3]]) == ""
+
+
+def test_shares_are_as_wide_as_the_counts() -> None:
+    drawn = Fragment(str(shares(10, 5, 25)))
+    widths = [float(str(a["width"])) for a in drawn.all("rect")]
+    assert widths == pytest.approx([55, 27.5, 137.5]) and shares(0, 0, 0) == ""
+
+
+def test_nothing_to_compare_is_said() -> None:
+    alone = report_of(evidence({"a": {"x": NOISE}}))
+    assert pieces(alone) == {} and "there is nothing to compare it with" in shown("compare", alone).text
+    apart = three()
+    samples = apart.samples
+    keep = (samples["sampler"] == "b") ^ samples["prompt_id"].isin([f"p{i:03d}" for i in range(10)])
+    board = apart.results["boards"][0]
+    counts = samples[keep]["sampler"].value_counts()
+    rows = [{**row, "images": int(counts[row["sampler"]])} for row in board["samplers"]]
+    cut = replace(
+        apart, samples=samples[keep], results={**apart.results, "boards": [{**board, "samplers": rows}]}
+    )
+    found = pieces(report_of(cut))
+    assert "no prompt in common" in found["b0/pair/0-1"].text and found["b0/pair/0-2"].tables
+
+
+# ---- speed ----
+
+
+def timed(seconds: Mapping[str, list[dict[str, float]]], **changes: Any) -> Evidence:
+    """Evidence with components timed; ``seconds`` is a dict of components for each block of a sampler."""
+    made = three(seconds=None)
+    rows = [
+        {"model": "testbed-flux", "sampler": name, "session": "s1", "hardware": HARDWARE, "prompt_id": "p000"}
+        | {"repeat": block, "batch_size": 1, "component": part, "seconds": taken, "evaluations": 10}
+        for name, blocks in seconds.items()
+        for block, parts in enumerate(blocks)
+        for part, taken in parts.items()
+    ]
+    timing = []
+    for name, blocks in seconds.items():
+        components = {}
+        for part in blocks[0]:
+            q25, median, q75 = np.quantile([block[part] for block in blocks], [0.25, 0.5, 0.75])
+            components[part] = {"median": float(median), "q25": float(q25), "q75": float(q75)}
+        timing.append(
+            {
+                "model": "testbed-flux",
+                "sampler": name,
+                "hardware": HARDWARE,
+                "batch_size": 1,
+                "n": len(blocks),
+            }
+            | {"components": components, "speedup": None}
+        )
+    return replace(made, timing=pd.DataFrame(rows), results={**made.results, "timing": timing, **changes})
+
+
+def blocks(count: int, denoise: float) -> list[dict[str, float]]:
+    parts = [{"encode": 0.1, "denoise": denoise * (1 + 0.01 * k), "decode": 0.2} for k in range(count)]
+    return [{**part, "total": sum(part.values())} for part in parts]
+
+
+def test_speed_shows_medians_quartiles_and_ratios() -> None:
+    times = {"a": blocks(9, 5.0), "b": blocks(9, 1.0)}
+    found = shown("speed", report_of(timed(times)))
+    (table,) = found.tables
+    rows = {row[0]: row for row in table[1:]}
+    assert list(rows) == ["a", "b"] and "Not timed: c." in found.text
+    for name in rows:
+        for place, part in ((2, "encode"), (3, "denoise"), (4, "decode"), (5, "total")):
+            q25, median, q75 = np.quantile([block[part] for block in times[name]], [0.25, 0.5, 0.75])
+            assert rows[name][place] == f"{median:.3f} {q25:.3f}–{q75:.3f}"
+        assert rows[name][6] == f"{np.median([b['denoise'] for b in times[name]]) / 10:.4f}"
+    totals = [np.array([b["total"] for b in times[name]]) for name in "ab"]
+    ratio = stats.log_ratio(*totals)
+    assert rows["b"][7] == f"{ratio.ratio:.2f}× {ratio.low:.2f}–{ratio.high:.2f}, 9 blocks"
+    assert rows["a"][7] == "1"
+
+
+def test_few_blocks_have_a_ratio_without_an_interval() -> None:
+    found = shown("speed", report_of(timed({"a": blocks(2, 5.0), "b": blocks(2, 1.0)})))
+    assert "too few for an interval, 2 blocks" in found.tables[0][2][7]
+
+
+def test_bars_are_as_long_as_the_medians() -> None:
+    rows = [
+        {
+            "number": k,
+            "sampler": name,
+            "components": {p: {"median": m, "q25": m, "q75": m} for p, m in parts.items()},
+        }
+        for k, (name, parts) in enumerate({"a": blocks(1, 6.0)[0], "b": blocks(1, 1.0)[0]}.items())
+    ]
+    drawn = Fragment(str(stages(rows)))
+    widths = {
+        kind: [float(str(a["width"])) for a in drawn.all("rect", kind)]
+        for kind in ("encode", "denoise", "decode")
+    }
+    unit = widths["denoise"][0] / 6
+    assert np.allclose(widths["denoise"], [6 * unit, unit], atol=0.1)
+    assert np.allclose(widths["decode"], [0.2 * unit] * 2, atol=0.1)
+    assert {a["height"] for a in drawn.all("rect", "encode")} != {
+        a["height"] for a in drawn.all("rect", "denoise")
+    }
+
+
+def test_a_run_without_timing_says_so() -> None:
+    text = shown("speed", report_of(three(seconds=None))).text
+    assert "No latency of testbed-flux, made was measured" in text and "timing.repeats" in text
+
+
+def test_what_others_state_is_set_apart() -> None:
+    made = three(seconds=None)
+    board = made.results["boards"][0]
+    rows = [dict(row) for row in board["samplers"]]
+    rows[1] |= {
+        "made_of": None,
+        "stated": {"nfe": 4, "seconds": {"median": 0.25, "q25": 0.2, "q75": 0.3, "n": 3}},
+    }
+    made = replace(made, results={**made.results, "boards": [{**board, "samplers": rows}]})
+    text = shown("speed", report_of(made)).text
+    assert "Stated by whoever made the images, not measured here: b, 4 evaluations, 0.250 s." in text
+
+
+# ---- schedule ----
+
+SUITE = {
+    "name": "made",
+    "models": ["testbed-flux", "testbed-qwen"],
+    "prompts": [{"set": "testbed"}],
+    "samplers": ["teacher-50", "glance-10", "slowfast-10-base", "uniform-4"],
+}
+
+
+def rows_of(card: str, name: str) -> list[dict[str, Any]]:
+    trajectory = load_card(card).compile(read_geometry(MODELS.get(name).path, 64, 64))
+    return [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()]
+
+
+def stepped(name: str = "testbed-flux", suite: Mapping[str, Any] = SUITE, **other: str) -> Evidence:
+    """Evidence of samplers that are cards, with the digests of their real steps; ``other`` replaces some."""
+    cards = [sampler for sampler in suite["samplers"] if isinstance(sampler, str)]
+    made = evidence({card: {"x": NOISE} for card in cards}, model=name)
+    board = made.results["boards"][0]
+    rows = [
+        {
+            **row,
+            "made_of": {
+                **MADE_OF,
+                "trajectory": other.get(row["sampler"], digest_of(rows_of(row["sampler"], name))),
+            },
+        }
+        for row in board["samplers"]
+    ]
+    return replace(made, suite=dict(suite), results={**made.results, "boards": [{**board, "samplers": rows}]})
+
+
+def test_steps_of_glance_are_the_published_ones_and_have_their_experts() -> None:
+    report = report_of(stepped())
+    known, unknown = played(report.boards[0])
+    assert unknown == [] and [one.places for one in known] == [(0,), (1,), (2,), (3,)]
+    shape = read_geometry(MODELS.get("testbed-flux").path, 64, 64)
+    grid = teacher_grid(shape.shift, shape.tokens)
+    glance = known[1]
+    assert [row["sigma"] for row in glance.rows] == [grid[i] for i in (0, 2, 4, 6, 8, 10, 20, 30, 40, 49)]
+    assert [row["expert"] for row in glance.rows] == ["slow"] * 5 + ["fast"] * 5
+    assert {row["expert"] for row in known[2].rows} == {"base model"}
+    assert [row["phase"] for row in known[2].rows] == ["slow"] * 5 + ["fast"] * 5
+
+
+def test_the_second_pass_of_guidance_counts() -> None:
+    report = report_of(stepped("testbed-qwen"))
+    assert [one.evaluations for one in played(report.boards[0])[0]] == [100, 20, 20, 8]
+    assert "10 steps, NFE 20" in shown("schedule", report).text
+
+
+def test_marks_stand_on_the_curve_in_the_colour_and_shape_of_their_expert() -> None:
+    found = shown("schedule", report_of(stepped()))
+    curve, _, path = str(found.all("path", "curve")[1]["d"])[1:].partition("L")
+    points = [tuple(map(float, at.split())) for at in [curve, *path.split("L")]]
+    assert len(points) == 51
+    html = (
+        environment()
+        .get_template("schedule.html")
+        .render(report=None, **schedule.context(report_of(stepped())))
+    )
+    panel = html.split('<svg class="plot sigmas"')[2].split("</svg>")[0]
+    way = re.search(r'class="way" d="M([^"]+)"', panel)
+    assert way is not None
+    stops = [tuple(map(float, at.split())) for at in way[1].split("L")]
+    kept = [points[i] for i in (0, 2, 4, 6, 8, 10, 20, 30, 40, 49, 50)]
+    assert np.allclose(stops, kept, atol=0.11)
+    marks = re.findall(r'class="mark (c\d)" d="([^"]+)"', panel)
+    assert [colour for colour, _ in marks] == ["c1"] * 5 + ["c2"] * 5
+    shapes = [re.sub(r"[\d. -]+", "", drawn) for _, drawn in marks]
+    assert len(set(shapes[:5])) == len(set(shapes[5:])) == 1 and shapes[0] != shapes[5]
+    assert panel.count('class="handover"') == 1 and "SNR 1" in panel
+
+
+def test_a_level_that_is_told_beside_sigma_is_drawn_and_listed() -> None:
+    suite = {**SUITE, "samplers": ["teacher-50", "glance-10@released"]}
+    found = shown("schedule", report_of(stepped("testbed-qwen", suite)))
+    steps = rows_of("glance-10@released", "testbed-qwen")
+    apart = [step for step in steps if abs(step["t_cond"] - step["sigma"]) > 1e-4]
+    assert len(apart) > 3 and len(found.all("circle", "told")) == len(apart) + 1  # and one in the legend
+    assert "level that the model is told" in found.text
+    table = found.tables[1][1:]
+    for row, step in zip(table, steps, strict=True):
+        assert row[3] == f"{1000 * step['t_cond']:.2f}" and row[2].startswith(f"{step['sigma']:.4f}")
+
+
+def test_steps_that_no_card_proves_are_not_shown() -> None:
+    report = report_of(stepped(**{"uniform-4": "0" * 64}))
+    known, ((place, why),) = played(report.boards[0])
+    assert len(known) == 3 and place == 3 and "no card on this machine" in why
+    assert "The steps of uniform-4 are not known" in shown("schedule", report).text
+    elsewhere = report_of(evidence({"a": {"x": NOISE}}, made_of=None, nfe={"a": None}))
+    assert "its images were made elsewhere" in shown("schedule", elsewhere).text
+
+
+def test_a_run_s_own_record_is_believed_without_a_card(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    unit = UnitInfo("some-model", "a", "set", 0, "0" * 64, "units/some-model/a-0/set/00000-0")
+    steps = rows_of("glance-10", "testbed-flux")
+    run.publish_unit(unit, [], [], [], {"sampler_made_of": {"trajectory": steps}})
+    made = evidence({"a": {"x": NOISE}}, model="some-model")
+    board = made.results["boards"][0]
+    row = {**board["samplers"][0], "units": [unit.folder]}
+    row["made_of"] = {**MADE_OF, "trajectory": digest_of(steps)}
+    made = replace(made, results={**made.results, "boards": [{**board, "samplers": [row]}]})
+    report = report_of(made, runs={"made": run})
+    (one,), unknown = played(report.boards[0])
+    assert unknown == [] and not one.named and {row["expert"] for row in one.rows} == {"adapter"}
+    text = shown("schedule", report).text
+    assert "shown as the run recorded them" in text and "The curve is the steps of a." in text
+
+
+# ---- training ----
+
+
+def test_shipped_adapters_are_shown_with_their_records() -> None:
+    path = MODELS.get("testbed-flux").adapters / "glance-10" / "training.json"
+    experts = json.loads(path.read_text())["experts"]
+    found = shown("training", report_of(stepped()))
+    assert "Nothing was trained in this run. Some of its samplers play adapters" in found.text
+    rows = {row[0]: row for row in found.tables[0][1:]}
+    assert list(rows) == ["glance-10/slow", "glance-10/fast"]
+    for phase, record in experts.items():
+        row, recipe = rows[f"glance-10/{phase}"], record["recipe"]
+        assert row[1] == "glance-10" and row[2] == "1"
+        assert row[4] == f"{recipe['rank']} / {recipe['alpha']:g}" and row[5] == f"{recipe['steps']} × 1"
+        assert row[9] == f"{np.mean(record['losses'][-10:]):.4f}" and row[10] == f"{record['seconds']:.1f}"
+        assert row[11] == f"{record['peak_memory_bytes'] / 1e9:.2f} GB"
+    assert "a large red ring on a grey gradient" in found.text
+    assert "is not the one that made these images" in found.text  # the made-up card digest is another
+
+
+def test_adapters_with_the_digest_of_the_images_are_not_doubted() -> None:
+    made = stepped()
+    shape = read_geometry(MODELS.get("testbed-flux").path, 64, 64)
+    adapters = {
+        f"glance-10/{phase}": MODELS.get("testbed-flux").adapters / f"glance-10/{phase}.safetensors"
+        for phase in ("slow", "fast")
+    }
+    digest = load_card("glance-10").digest(replace(shape, adapters=adapters))
+    board = made.results["boards"][0]
+    rows = [
+        {**row, "made_of": {**row["made_of"], "card": digest}} if row["sampler"] == "glance-10" else row
+        for row in board["samplers"]
+    ]
+    made = replace(made, results={**made.results, "boards": [{**board, "samplers": rows}]})
+    assert "is not the one" not in shown("training", report_of(made)).text
+
+
+def test_no_adapter_at_all_is_said() -> None:
+    text = shown("training", report_of(three())).text
+    assert "Nothing was trained in this run. None of its samplers is known to play an adapter." in text
+
+
+def test_what_a_run_trained_is_read_from_its_records(tmp_path: Path) -> None:
+    suite = {
+        **SUITE,
+        "train": [{"name": "ten", "sample": {"noise": True}, "seeds": [0, 1]}],
+        "samplers": ["teacher-50", {"like": "glance-10", "adapters": "ten", "name": "mine"}],
+    }
+    base = json.loads((MODELS.get("testbed-flux").adapters / "glance-10" / "training.json").read_text())
+    run = Run(tmp_path / "run")
+    listed = []
+    for seed in (0, 1):
+        folder = tmp_path / f"kept{seed}"
+        folder.mkdir()
+        experts = {
+            phase: {
+                **record,
+                "losses": [float(seed + k % 3) for k in range(200)],
+                "recipe": {**record["recipe"], "seed": seed},
+            }
+            for phase, record in base["experts"].items()
+        }
+        (folder / "training.json").write_text(json.dumps({**base, "experts": experts}))
+        listed.append(
+            {
+                "model": "testbed-flux",
+                "adapters": f"ten.s{seed}",
+                "key": "k",
+                "record": str(folder / "training.json"),
+            }
+        )
+    run.write("manifest.json", {"adapters": listed})
+    made = evidence({name: {"x": NOISE} for name in ("teacher-50", "mine.s0", "mine.s1")})
+    made = replace(made, suite=suite)
+    found = shown("training", report_of(made, runs={"made": run}))
+    assert "This run's suite trains adapters" in found.text and "on Gaussian noise" in found.text
+    rows = {row[0]: row for row in found.tables[0][1:]}
+    assert list(rows) == [f"ten.s{s}/{p} trained by this run" for s in (0, 1) for p in ("slow", "fast")]
+    assert [row[1] for row in rows.values()] == ["mine.s0"] * 2 + ["mine.s1"] * 2
+    assert [row[3] for row in rows.values()] == ["0", "0", "1", "1"]
+    assert len(found.all("path", "line")) == 4
+    gone = shown("training", report_of(made))
+    assert "stayed on the machine that made it" in gone.text
+    assert "neither the adapter nor its record is on this machine" in gone.text
+
+
+def test_long_curves_are_means_of_stretches() -> None:
+    points = thinned([float(k) for k in range(1, 121)])
+    assert len(points) == 60 and points[0] == (1.5, 1.5) and points[-1] == (119.5, 119.5)
+    assert thinned([3.0, 5.0]) == [(1, 3.0), (2, 5.0)]
+    drawn = Fragment(str(curves([Line("one", 1, [points])], "step", "loss")))
+    assert len(drawn.all("path", "line")) == 1 and 12 <= len(drawn.all("path", "mark")) <= 15
+    assert curves([], "step", "loss") == ""
+
+
+# ---- papers ----
+
+
+def test_the_paper_s_tables_are_those_of_the_command() -> None:
+    report = report_of(stepped())
+    ((key, content),) = papers.pieces(report)
+    found = Fragment(str(content))
+    wanted = sections(fill(load_paper("glance"), [report.sources[0].evidence]))
+    sheets = [
+        sheet for section in wanted for sheet in section.sheets if section.title not in ("Empty cells",)
+    ]
+    by_caption = {sheet.caption: sheet for sheet in sheets}
+    captions = [str(a["aria-label"]) for a in found.all("div", "scroll")]
+    printed = 0
+    for caption, table in zip(captions, found.tables, strict=True):
+        if caption not in by_caption:
+            continue
+        sheet = by_caption[caption]
+        lines = [line for group in sheet.groups for line in group.lines]
+        for row, line in zip(table[1:], lines, strict=True):
+            if line[0] in ("printed", "measured", "kept"):
+                shown_cells = [" ".join(visible(text).split()) for text in line]
+                if line[0] == "printed":
+                    assert row[-len(line) :] == shown_cells
+                    printed += 1
+    assert printed > 10 and key == "papers"
+    assert f'data-piece="{key}"' in environment().get_template("papers.html").render(**papers.context(report))
+    assert "Contradictions found" in found.text and "Testbed, never comparable with the paper" in found.text
+
+
+def test_a_report_does_not_speak_of_the_machine_that_made_it() -> None:
+    ((_, content),) = papers.pieces(report_of(stepped()))
+    text = Fragment(str(content)).text
+    assert "no GPU" not in text and "this machine has no" not in text and "not run" in text
+
+
+def test_the_testbed_is_said_to_stand_apart() -> None:
+    found = shown("papers", report_of(stepped()))
+    assert "comparable with nothing that a paper prints" in found.text
+    assert found.links("prompts") == ["#/prompts?board=0"]
+    other = shown("papers", report_of(evidence({"a": {"x": NOISE}}, model="flux.1-dev")))
+    assert "TESTBED." not in other.text
+
+
+# ---- provenance ----
+
+
+def test_provenance_has_suite_digests_recipes_and_commands() -> None:
+    made = three()
+    results = {
+        **made.results,
+        "seal": "f" * 64,
+        "tables": {"samples.parquet": "a" * 64},
+        "waiting": {"hpsv2": "its weights"},
+    }
+    made = replace(
+        made,
+        results=results,
+        suite={**SUITE, "seed": 7, "noise": "hashed"},
+        environment={"python": "3.11", "versions": {"numpy": "2.4"}},
+    )
+    found = shown("provenance", report_of(made))
+    assert (
+        json.loads(
+            "".join(found.words).partition('{\n "models"')[2].join(['{\n "models"', ""]).rpartition("}")[0]
+            + "}"
+        )
+        == made.suite
+    )
+    for wanted in (
+        "f" * 64,
+        "a" * 64,
+        made.results["digest"],
+        "recipe r0",
+        "hpsv2 its weights",
+        "versions numpy",
+    ):
+        assert wanted in found.text
+    assert "glance-bench verify runs/made" in found.text and "glance-bench run" not in found.text
+    rows = {row[0]: row for row in found.tables[0][1:]}
+    assert list(rows) == ["a", "b", "c"] and rows["a"][1] == str(COUNT)
+    assert rows["a"][2:5] == ["c" * 12, "d" * 12, "e" * 12] and rows["a"][6] == "100 to 390"
+    assert found.links("prompts") == [f"#/prompts?board=0&sampler={place}" for place in range(3)]
+
+
+def test_a_run_can_be_made_again_from_its_own_suite(tmp_path: Path) -> None:
+    run = Run(tmp_path / "my runs" / "it's")
+    run.write("manifest.json", {"adapters": []})
+    made = replace(three(), path=run.folder)
+    text = shown("provenance", report_of(made, runs={"made": run})).text
+    quoted = "'my runs/it'\"'\"'s"
+    assert (
+        f"glance-bench run {quoted}/suite.json' -o again" in text and f"glance-bench verify {quoted}'" in text
+    )
+
+
+def test_images_made_elsewhere_have_no_provenance() -> None:
+    found = shown("provenance", report_of(evidence({"a": {"x": NOISE}}, made_of=None, seed=-1)))
+    assert "made elsewhere: what its images are made of is not known" in found.text
+    assert (
+        found.tables[0][1][-1] == "not known" and "On what machine this was made was not kept" in found.text
+    )
+
+
+# ---- all of them ----
+
+
+def test_hostile_names_stay_text() -> None:
+    values = {f"{HOSTILE} {k}": {HOSTILE: NOISE + 0.1 * k} for k in range(2)}
+    made = evidence(
+        values,
+        columns=[column(HOSTILE, title=HOSTILE, description=HOSTILE)],
+        name=f"run {HOSTILE}",
+        model=HOSTILE,
+        texts={f"p{i:03d}": HOSTILE for i in range(COUNT)},
+        facets={"category": [HOSTILE, "other"] * (COUNT // 2)},
+        hardware=HOSTILE,
+        session=HOSTILE,
+        seconds={name: [1.0] * 8 for name in values},
+    )
+    made = replace(
+        made,
+        suite={"name": HOSTILE, "train": [{"name": HOSTILE, "sample": {"teacher": [HOSTILE]}}]},
+        environment={HOSTILE: HOSTILE},
+    )
+    report = report_of(made)
+    found = {name: shown(name, report) for name in VIEWS} | pieces(report)
+    for name, fragment in found.items():
+        assert not {"img", "script"} & {tag for tag, _ in fragment.tags}, name
+        assert not [
+            a for _, attributes in fragment.tags for a in attributes if a.startswith("on") or a == "style"
+        ]
+        assert (
+            "\u202e" not in fragment.text
+            and "\x1b" not in fragment.text
+            and "49" not in fragment.text.split(HOSTILE[:4])[0]
+        )
+    assert visible(HOSTILE) in found["b0/pair/0-1"].text and visible(HOSTILE) in found["provenance"].text
+
+
+@pytest.mark.parametrize("name", list(VIEWS))
+def test_every_view_of_two_sources_is_the_same_every_time(name: str) -> None:
+    report = report_of(stepped(), replace(three(), name="other"))
+    first = environment().get_template(f"{name}.html").render(report=report, **VIEWS[name].context(report))
+    again = environment().get_template(f"{name}.html").render(report=report, **VIEWS[name].context(report))
+    assert first == again
+    for attributes in Fragment(first).all("a"):
+        assert re.match(r"#/[a-z]+(\?|$)", str(attributes["href"]))
