@@ -38,7 +38,7 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 # A reference to something of this package must lead somewhere. Other projects' names cannot be looked up offline,
 # and aliases of types, which have no page of their own, have no package in their name.
-nitpick_ignore_regex = [(r"py:.*", r"(?!glance_bench\.).*")]
+nitpick_ignore_regex = [(r"py:.*", r"(?!glance_bench\.).*"), ("py:class", r"glance_bench\.stats\.\w+\.Name")]
 
 html_theme = "furo"
 html_title = f"glance-bench {release}"

@@ -63,7 +63,8 @@ def _spellings(option: Any) -> list[str]:
 
 
 def _choices(option: Any) -> str:
-    return "|".join(map(str, getattr(option.type, "choices", ())))
+    kind = getattr(option, "type_descriptor", None) or option.type  # the latter: typer before it left click
+    return "|".join(map(str, getattr(kind, "choices", None) or ()))
 
 
 def suite_file() -> str:
@@ -109,7 +110,12 @@ def _kind(value: Mapping[str, Any]) -> str:
 
 
 def _bounds(value: Mapping[str, Any]) -> str:
-    said = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    said = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+    }
     bounds = [f"{words} {value[key]:g}" for key, words in said.items() if key in value]
     bounds += [f"a multiple of {value['multipleOf']:g}"] if "multipleOf" in value else []
     return f", {', '.join(bounds)}" if bounds else ""

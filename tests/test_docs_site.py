@@ -48,7 +48,9 @@ def test_every_page_is_there(site: Path) -> None:
 
 @built
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
-    loads = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=[\"']?((?:https?:)?//[^\"'> ]+)")
+    loads = re.compile(
+        r"<(?:script|link|img|iframe|source)\b[^>]*?(?:src|href)=[\"']?((?:https?:)?//[^\"'> ]+)"
+    )
     for page in site.rglob("*.html"):
         assert loads.findall(page.read_text()) == [], page
     for sheet in site.rglob("*.css"):
