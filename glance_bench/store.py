@@ -6,6 +6,7 @@
     scores/<recipe>/<content key>.<seal>.parquet     features/<recipe>/<content key>.<seal>.npz
     timing/<model>/<sampler>-<hash12>.<seal>.parquet   and -<hash12>+2, +3, ... where it was timed again
     embeddings/<checkpoint hash12>/<text hash>.<seal>.safetensors
+    strips/<model>/<sampler>-<hash12>/<prompt set>/<key>.<seal>.json  <key>-<step>.<seal>.png
     suite.json  prompts.json  env.json  manifest.json  results.json  report/index.html
     imports.json   images and scores made elsewhere
     exports/   manifests of exports, for scores that come back
@@ -44,6 +45,7 @@ from .sealed import (
     write_folder,
     write_json,
 )
+from .strips import STRIP_COLUMNS, strip_rows
 from .units import PAIR_KEYS, RECORD_COLUMNS, UnitInfo, content_key, read_unit
 
 if TYPE_CHECKING:
@@ -70,7 +72,8 @@ class Run:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """What this run consists of: ``name``, ``units``, ``samplers``, ``adapters``, ``metrics``, ``timing``.
+        """What this run consists of: ``name``, ``units``, ``samplers``, ``adapters``, ``metrics``, ``timing``,
+        ``strips``.
 
         Raises GlanceBenchError when the folder is not a run.
         """
@@ -204,6 +207,23 @@ class Run:
             if name in (key, f"{key}+{number}") and number.isdecimal():
                 found[int(number)] = path
         return dict(sorted(found.items()))
+
+    def strips(self) -> pd.DataFrame:
+        """Trajectory strips: a row for each decoded estimate, in the order of the steps, columns STRIP_COLUMNS.
+
+        ``step`` counts from 0; ``sigma``, in (0, 1], is the noise level at its start, where the estimate was made.
+        ``adapter`` is "" for the base model. ``file``, a PNG of the image's size, is relative to the run folder.
+        ``difference`` is how far (levels of 255, at worst) the image that the strip ends with lies from the stored one.
+        Strips that are not made yet are left out. Raises Damaged for a bad record.
+        """
+        import pandas as pd
+
+        rows = []
+        for entry in self.manifest.get("strips", []):  # absent in runs of earlier versions
+            found = find_sealed(self.folder / entry["folder"], "json")
+            for key in entry["keys"]:
+                rows += strip_rows(self.folder, found[key]) if key in found else []
+        return pd.DataFrame(rows, columns=list(STRIP_COLUMNS))
 
     def score_key(self, unit: Mapping[str, Any]) -> str:
         """What the scores of a unit depend on, as 16 hex digits: what it shows, and what its prompts ask for.

@@ -36,6 +36,7 @@ __all__ = [
     "Profile",
     "PromptUse",
     "Samples",
+    "Strips",
     "Suite",
     "TrainAdapters",
     "TrainedSampler",
@@ -79,6 +80,12 @@ def _distinct(seeds: list[int]) -> list[int]:
     if len(set(seeds)) < len(seeds):
         raise ValueError("a seed is listed twice")
     return seeds
+
+
+def _rising(steps: list[int]) -> list[int]:
+    if sorted(set(steps)) != steps:
+        raise ValueError(f"steps must rise, each listed once, got {steps}")
+    return steps
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -206,6 +213,37 @@ class Timing(_Strict):
     prompts: Count = 1
 
 
+COUNTED, LISTED = "a number", "a list"  # blanks: these are no keys of a file
+
+
+def _sort_of_steps(given: Any) -> str:
+    return LISTED if isinstance(given, list) else COUNTED
+
+
+class Strips(_Strict):
+    """Trajectory strips: what the first ``prompts`` prompts' images were heading for at some of their steps."""
+
+    prompts: Count = Field(4, description="the first so many of each prompt set")
+    steps: Annotated[
+        Annotated[int, Field(ge=2, le=1000), Tag(COUNTED)]
+        | Annotated[
+            list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_rising), Tag(LISTED)
+        ],
+        Discriminator(_sort_of_steps),
+    ] = Field(
+        6,
+        description="so many of a sampler's steps, evenly spread, the first and the last among them; or a list of "
+        "steps, counted from 0, of which each sampler keeps those that it has",
+    )
+
+    def of(self, length: int) -> tuple[int, ...]:
+        """The steps that are kept of a sampler with ``length`` steps, rising."""
+        if isinstance(self.steps, list):
+            return tuple(step for step in self.steps if step < length)
+        gaps = min(self.steps, length) - 1
+        return tuple((2 * i * (length - 1) + gaps) // (2 * gaps) for i in range(gaps + 1)) if gaps else (0,)
+
+
 class Needs(_Strict):
     """What a machine must have. ``memory_gb`` is the nominal size, ``compute`` is 7.0 for a V100."""
 
@@ -228,6 +266,7 @@ class Profile(_Strict):
     reference: Reference | None = None
     images_per_prompt: Count | None = None
     resolution: Pixels | None = None
+    strips: Strips | None = None
     timing: Timing | None = None
     batch_size: Count | None = None
     slice_size: Count | None = None
@@ -258,6 +297,7 @@ class Suite(_Strict):
     resolution: Pixels | None = Field(None, description="of a side; default: the model's own")
     batch_size: Count = 8
     slice_size: Count = Field(16, description="prompts in a unit of work")
+    strips: Strips | None = Field(None, description="null: none are kept")
     timing: Timing = Timing()
     gate: GateSettings = Field(GateSettings(), description="how much worse than a baseline a run may be")
     device: Literal["cpu", "cuda"] = "cpu"

@@ -55,18 +55,29 @@ class FakeFamily:
             raise MemoryError("no room")
         self.calls.append(("sample", len(embeds)))
         recorder.on_start()
-        for step in trajectory.steps:
+        for number, step in enumerate(trajectory.steps):
             recorder.on_model_call(step.passes)
+            if number in recorder.estimated:
+                recorder.on_estimate(number, self._pictures(embeds, noise, number + 1))
         with recorder.component("denoise"):
             _sleep()
         with recorder.component("decode"):
-            images = []
-            for embed, start in zip(embeds, noise, strict=True):
-                picture = embed["mean"] / 2 + 40 + 200 / len(trajectory.steps) * start
-                dark = embed["flags"][0] or embed["flags"][1]
-                images.append(np.clip(picture * (not dark), 0, 255).astype(np.uint8))
+            images = self.decode(self._pictures(embeds, noise, len(trajectory)), resolution=resolution)
         recorder.on_finish([not bool(embed["flags"][1]) for embed in embeds])
-        return np.stack(images)
+        return images
+
+    @staticmethod
+    def _pictures(embeds: Sequence[Any], noise: np.ndarray, steps: int) -> np.ndarray:
+        """What so many steps have made of the noise."""
+        return np.stack(
+            [
+                (embed["mean"] / 2 + 40 + 200 / steps * start) * (not embed["flags"].any())
+                for embed, start in zip(embeds, noise, strict=True)
+            ]
+        )
+
+    def decode(self, latents: np.ndarray, *, resolution: tuple[int, int]) -> np.ndarray:
+        return np.clip(latents, 0, 255).astype(np.uint8)
 
 
 class Contrast:

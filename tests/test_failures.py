@@ -25,6 +25,7 @@ from glance_bench.failures import (
     worst,
 )
 from glance_bench.prompts import Prompt
+from glance_bench.report.text import visible
 
 from .made_evidence import column, evidence
 
@@ -264,6 +265,7 @@ def test_a_failure_of_a_category_at_one_length_is_named_as_both() -> None:
     made = evidence({"teacher": teacher, "fast": fast}, columns=COLUMNS[1:2], facets=parts)
     (told,), _ = sentences(board_of(made), COLUMNS)
     assert told.slice == "category: poster; text length: 10 words or more"
+    assert told.facets == {"category": "poster", "text length": "10 words or more"}
     assert "on prompts of category 'poster' that ask for 10 words or more of text (" in told.text
 
 
@@ -295,6 +297,18 @@ def test_a_loss_everywhere_is_one_sentence_and_a_gain_is_one_too() -> None:
     assert lost.low < 2.5 < lost.high
     assert gained.text.startswith("uniform-4 gains 0.100 in Truth on all prompts (")
     assert gained.difference == pytest.approx(0.1)
+
+
+def test_a_small_difference_is_not_shown_as_zero() -> None:
+    teacher = {"truth": np.linspace(0.2, 0.8, 60)}
+    fast = {"truth": teacher["truth"] + 0.00023 + np.tile([1e-5, -1e-5], 30)}
+    (told,), _ = sentences(
+        board_of(evidence({"teacher": teacher, "fast": fast}, columns=COLUMNS[1:2])), COLUMNS
+    )
+    assert (
+        told.text == "fast gains 0.0002 in Truth on all prompts (95 % interval 0.0002 to 0.0002, 60 prompts)"
+    )
+    assert 0.000225 < told.low < told.difference < told.high < 0.000235
 
 
 def test_broken_images_are_a_sentence() -> None:
@@ -343,8 +357,11 @@ def test_every_sampler_has_its_turn_before_the_eighth_sentence() -> None:
         for i in range(12)
     }
     made = evidence({"teacher": teacher, **fast}, columns=COLUMNS[:2])
-    found, _ = sentences(board_of(made), COLUMNS)
+    found, tests = sentences(board_of(made), COLUMNS)
     assert [told.sampler for told in found] == [f"s{i:02d}" for i in range(11, 3, -1)]
+    alone, same = sentences(board_of(made), COLUMNS, "s00")
+    assert same == tests
+    assert {told.sampler for told in alone} == {"s00"}
 
 
 # -- causes ------------------------------------------------------------------------------------------------
@@ -388,8 +405,8 @@ def test_causes_of_an_image_with_notes() -> None:
     )
     assert made.causes.of(1, 0) == [
         'wanted "OPEN NOW", read "0PEN NO"',
-        "truth: missing colour 2 (not in teacher's image)",
-        "truth: missing in teacher's image too: size",
+        "truth: missing colour 2 (right in teacher's image)",
+        "truth: missing size (so in teacher's image too)",
         "OCR words fell from 1.000 to 0.250 (teacher at the same noise)",
         "Truth fell from 0.800 to 0.600 (teacher at the same noise)",
     ]
@@ -417,10 +434,10 @@ def test_causes_from_questions_faults_and_reasons() -> None:
         },
     }
     assert explained(values, notes).causes.of(1, 0)[:-1] == [
-        "dsg[a-judge]: missing Is there a car, say? (not in teacher's image)",
-        "dsg[a-judge]: missing in teacher's image too: Is it red, or blue?",
-        "geneval[mask]: wrong car: 1 of 2; dog: red, blue, not green (not in teacher's image)",
-        "geneval[official]: wrong expected car>=2, found 1; expected left of (not in teacher's image)",
+        "dsg[a-judge]: answered no: Is there a car, say? (right in teacher's image)",
+        "dsg[a-judge]: answered no: Is it red, or blue? (so in teacher's image too)",
+        "geneval[mask]: wrong car: 1 of 2; dog: red, blue, not green (right in teacher's image)",
+        "geneval[official]: wrong expected car>=2, found 1; expected left of",
     ]
 
 
@@ -550,7 +567,7 @@ def test_values_that_are_missing_or_infinite_are_no_drops() -> None:
 
 
 def test_hostile_names_and_texts_are_kept_as_they_are() -> None:
-    """What shows them escapes them; here nothing may fail on them."""
+    """What shows them escapes markup; control and direction characters are spelt out, in names as in texts."""
     evil = '<img onerror=x> </script> \u202e "q" \x1b[31m'
     n = 40
     parts = {"category": [evil if i % 2 else "" for i in range(n)]}
@@ -562,9 +579,11 @@ def test_hostile_names_and_texts_are_kept_as_they_are() -> None:
     prompts = [Prompt(f"p{i:03d}", evil, evil, (evil,) * 100) for i in range(n)]
     found = whole(made, records=records, prompts=prompts)
     (told,) = found["sentences"]
-    assert told["slice"] == f"category: {evil}"
+    assert told["facets"] == {"category": visible(evil)}
+    assert told["sampler"] == visible(f"{evil}2")
     causes = found["causes"]["1/1"]
-    assert causes[0].startswith(f'wanted "{evil}')
+    assert causes[0].startswith(f'wanted "{visible(evil)}')
+    assert not any(c in text for text in [told["text"], *causes] for c in "\x1b\u202e")
     assert max(map(len, causes)) < 800
 
 

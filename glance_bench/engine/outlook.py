@@ -12,6 +12,7 @@ from ..terminal import printable
 from ..units import read_unit
 from .estimate import cost_of
 from .plan import Plan, Work
+from .strips import is_made, planned_strips
 
 __all__ = ["lines", "outlook"]
 
@@ -20,6 +21,7 @@ def outlook(run: Run, plan: Plan) -> dict[str, Any]:
     """The plan as a JSON document. Reads the run folder, changes nothing in it."""
     done = [work for work in plan.works if _is_done(run, work)]
     made = {work.info.folder for work in done}
+    strips = planned_strips(plan)
     left = [work for work in plan.works if work.info.folder not in made]
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for work in plan.works:
@@ -31,6 +33,7 @@ def outlook(run: Run, plan: Plan) -> dict[str, Any]:
         "name": plan.suite.label,
         "units": {"all": len(plan.works), "done": len(done)},
         "images": {"all": plan.images, "done": sum(len(work.items) for work in done)},
+        "strips": {"all": len(strips), "done": sum(is_made(run, strip) for strip in strips)},
         "evaluations": plan.evaluations,
         "left": asdict(cost_of(run, plan, left)),
         "adapters": [{**job.document(), "steps": job.recipe.steps, "done": job.done} for job in plan.jobs],
@@ -63,10 +66,12 @@ def outlook(run: Run, plan: Plan) -> dict[str, Any]:
 def lines(document: dict[str, Any]) -> list[str]:
     """The document for people, one fact a line."""
     units, images, left = document["units"], document["images"], document["left"]
+    strips = document["strips"]
     shown = [
         f"{document['name']} in {document['run']}",
         f"units       {units['all']}, {units['done']} done",
         f"images      {images['all']}, {images['done']} done",
+        *([f"strips      {strips['all']}, {strips['done']} done"] if strips["all"] else []),
         f"evaluations {document['evaluations']:,}, {left['evaluations']:,} left",
         f"disk        {left['disk'] / 1e6:,.1f} MB left to write",
         f"time        about {duration(left['seconds'])} of generation left ({left['source']})",

@@ -136,8 +136,8 @@ class Plan:
         ]
         return {"schema": "glance-bench/prompts/1", "sets": sets}
 
-    def manifest(self, timing: list[dict[str, str]]) -> dict[str, Any]:
-        """What ``manifest.json`` holds; ``timing`` as the timing pass lists its files."""
+    def manifest(self, timing: list[dict[str, str]], strips: list[dict[str, Any]]) -> dict[str, Any]:
+        """What ``manifest.json`` holds; ``timing`` and ``strips`` as those passes list their files."""
         return {
             "schema": "glance-bench/manifest/1",
             "name": self.suite.label,
@@ -162,6 +162,7 @@ class Plan:
             ],
             "waiting": self.waiting,
             "timing": timing,
+            "strips": strips,
         }
 
 
@@ -176,6 +177,7 @@ def make_plan(suite: Suite) -> Plan:
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
     samplers = tuple(sampler for model in models for sampler in _samplers(model, suite, jobs[model]))
+    _refuse_strips_beyond(suite, samplers)
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
     needed = [job for model in models for job in jobs[model] if played & set(map(str, job.adapters.values()))]
     works = [
@@ -306,6 +308,17 @@ def _sampler(
     }
     speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
     return PlannedSampler(model, card, group, trajectory, speedup, made_of)
+
+
+def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> None:
+    """Raises UsageError when the suite asks for a strip's picture of a step that no sampler has."""
+    longest = max(samplers, key=lambda sampler: len(sampler.trajectory))
+    asked = suite.strips.steps if suite.strips else 0
+    if isinstance(asked, list) and asked[-1] >= len(longest.trajectory):
+        raise UsageError(
+            f"strips: no sampler has a step {asked[-1]}; {longest.name}, the longest, has steps 0 to "
+            f"{len(longest.trajectory) - 1}"
+        )
 
 
 def _slices(

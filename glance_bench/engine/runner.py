@@ -23,6 +23,7 @@ from .adapt import train_missing
 from .pairs import PendingPairs, pending_pairs, score_pairs
 from .plan import Plan, PlannedSampler, Work, make_plan
 from .score import Pending, pending_scores
+from .strips import Strip, make_strips, pending_strips, strip_entries
 from .trace import trace
 
 __all__ = ["Survey", "run_suite", "survey"]
@@ -37,11 +38,12 @@ class Survey:
     works: list[Work]
     scores: Pending
     pairs: PendingPairs
+    strips: list[Strip]
     timing: list[PlannedSampler]
 
     @property
     def done(self) -> bool:
-        return not (self.works or self.scores or self.pairs or self.timing)
+        return not (self.works or self.scores or self.pairs or self.strips or self.timing)
 
 
 def run_suite(suite: Suite, folder: Path, progress: Progress, *, time_again: bool = False) -> dict[str, Any]:
@@ -83,6 +85,9 @@ def run_suite(suite: Suite, folder: Path, progress: Progress, *, time_again: boo
         if todo.pairs:
             progress.say(f"compare: {', '.join(metric.name for metric, _ in todo.pairs)}")
             score_pairs(run, todo.pairs, progress)
+        if todo.strips:
+            progress.say(f"strips: {len(todo.strips)} to make")
+            make_strips(run, todo.strips, progress)
         for pending in (todo.timing, plan.samplers if time_again else ()):
             if pending:
                 from ..timing import time_samplers
@@ -99,7 +104,7 @@ def documents(plan: Plan) -> dict[str, dict[str, Any]]:
     return {
         "suite.json": plan.suite.model_dump(mode="json"),
         "prompts.json": plan.prompts_document(),
-        "manifest.json": plan.manifest(timing_entries(plan)),
+        "manifest.json": plan.manifest(timing_entries(plan), strip_entries(plan)),
     }
 
 
@@ -124,7 +129,8 @@ def survey(run: Run, plan: Plan, progress: Progress) -> Survey:
     unread = {work.info.folder: work for _, works in scores for work in works if isinstance(work, Work)}
     missing += [work for work in unread.values() if not _is_whole(run, work, True, progress)]
     pairs = [] if missing else pending_pairs(run, plan, progress)
-    return Survey(missing, scores, pairs, pending_timing(run, plan, progress))
+    strips = pending_strips(run, plan, progress)
+    return Survey(missing, scores, pairs, strips, pending_timing(run, plan, progress))
 
 
 def _is_whole(run: Run, work: Work, deep: bool, progress: Progress) -> bool:
@@ -185,5 +191,8 @@ def _inputs(run: Run, plan: Plan) -> str:
     for entry in run.manifest["timing"]:
         files = run.timing_files(entry).values()
         sealed[f"{entry['folder']}/{entry['key']}"] = [path.name for path in files]
+    for entry in run.manifest["strips"]:
+        strips = find_sealed(run.folder / entry["folder"], "json")
+        sealed[entry["folder"]] = [strips[key].name for key in entry["keys"]]
     units = [digest_of(read_unit(run.folder / work.info.folder)) for work in plan.works]
     return digest_of([__version__, run.manifest, units, sealed])

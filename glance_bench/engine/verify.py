@@ -1,4 +1,4 @@
-"""Hash a whole run again: every image and record, every score, the results, and what the page was made from."""
+"""Hash a whole run again: images and records, scores, strips, the results, and what the page was made from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ..errors import GlanceBenchError
 from ..evidence import FILES, read_evidence
 from ..sealed import Damaged, find_sealed, read_sealed
 from ..store import Run
+from ..strips import check_strip
 
 __all__ = ["verify"]
 
@@ -25,6 +26,11 @@ def verify(run: Run) -> list[Damaged]:
                     read_sealed(path)
                 except Damaged as damage:
                     wrong.append(damage)
+    for entry in run.manifest.get("strips", []):
+        for key in entry["keys"]:
+            damages = check_strip(run.folder / entry["folder"], key)
+            missing = Damaged(run.folder / entry["folder"] / key, "was never made")
+            wrong += [missing] if damages is None else damages
     return wrong + _results(run)
 
 

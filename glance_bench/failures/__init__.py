@@ -5,12 +5,13 @@ The document of one board (schema ``glance-bench/failures/1``); S counts the boa
 
     schema, reference, columns  [what images are ranked by, "overall" first]
     tests      how many contrasts the sentences were chosen from
-    sentences  [{text, sampler, column, slice, difference, low, high, n, elsewhere, p_adjusted}]
+    sentences  [{text, sampler, column, slice, facets, difference, low, high, n, elsewhere, p_adjusted}]
     causes     {"S/R": [sentence, ...]} of the images that lose most in each of ``columns``
 
 A *drop* is what an image loses against the reference's image from the same noise, positive when it is worse; the
-overall drop is the largest over columns, in standard deviations. ``slice`` is null for all prompts; ``difference``
-is sampler minus reference over the ``n`` prompts of the slice, ``elsewhere`` the same over the others.
+overall drop is the largest over columns, in standard deviations. ``slice`` is null for all prompts, ``facets`` has the
+slice's names by slicing; ``difference`` is sampler minus reference over the ``n`` prompts of the slice, ``elsewhere``
+the same over the others.
 """
 
 from .causes import Causes

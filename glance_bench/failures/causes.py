@@ -105,13 +105,15 @@ class Causes:
         for name in self._notes:
             if (ending := _ending(name)) not in FAULTS:
                 continue
-            own, theirs = (_entries(self._note(name, s, row) or "") for s in (sampler, self._grid.reference))
+            note, beside = self._note(name, sampler, row) or "", self._note(name, self._grid.reference, row)
+            own, theirs = _entries(note), _entries(beside or "")
             new, old = [one for one in own if one not in theirs], [one for one in own if one in theirs]
-            what = f"{_label(name)}: {FAULTS[ending]}"
+            what = f"{_label(name)}: {'answered no:' if _numbered(note) else FAULTS[ending]}"
             if new:
-                said.append(f"{what} {_listed(new)} (not in {self._teacher}'s image)")
+                right = "" if beside is None else f" (right in {self._teacher}'s image)"
+                said.append(f"{what} {_listed(new)}{right}")
             if old:
-                said.append(f"{what} in {self._teacher}'s image too: {_listed(old)}")
+                said.append(f"{what} {_listed(old)} (so in {self._teacher}'s image too)")
         return said
 
     def _of_values(self, sampler: int, row: int) -> list[str]:
@@ -159,8 +161,13 @@ class Causes:
 
 def _entries(note: str) -> list[str]:
     """What a note lists: questions by number, faults, lines of a reason, or attributes."""
-    separator = r", (?=\d+ )" if re.match(r"\d+ ", note) else r"; |\n" if re.search(r"[;:\n]", note) else ", "
+    separator = r", (?=\d+ )" if _numbered(note) else r"; |\n" if re.search(r"[;:\n]", note) else ", "
     return [one for part in re.split(separator, note) if (one := re.sub(r"^\d+ ", "", part).strip())]
+
+
+def _numbered(note: str) -> bool:
+    """Whether a note lists questions, each behind its number."""
+    return re.match(r"\d+ ", note) is not None
 
 
 def _ending(name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..comparison.document import finite
+from ..report.text import visible
 from .causes import Causes
 from .drops import OVERALL, Column, drops, worst
 from .grid import Grid
@@ -40,7 +41,7 @@ def document(
     prompts: Sequence[Asked] = (),
     most: int = MOST,
 ) -> dict[str, Any]:
-    """The document of a board (see the package's docstring). Deterministic.
+    """The document of a board (see the package's docstring), control characters in its texts spelt out. Deterministic.
 
     ``columns`` are those of results.json, ``records`` and ``prompts`` as for ``causes_of``. Causes are given for the
     ``most`` images of each sampler that lose most in each column.
@@ -65,7 +66,17 @@ def document(
             "causes": {key: said for key, said in told if said},
         }
     )
-    return made
+    shown: dict[str, Any] = _shown(made)
+    return shown
+
+
+def _shown(value: Any) -> Any:
+    """The same with every text as a reader sees it, names of samplers too."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {key: _shown(one) for key, one in value.items()}
+    return [_shown(one) for one in value] if isinstance(value, list) else value
 
 
 def causes_of(

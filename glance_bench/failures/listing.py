@@ -117,14 +117,14 @@ class _Ranking:
             among &= (np.array(grid.samplers) == sampler)[:, None]
         if category is not None:
             among &= self._category == category
-        told, tests = sentences(grid, board.columns)
+        told, tests = sentences(grid, board.columns, sampler)
         chosen = worst(self._drops[by], top, ties=self._drops[OVERALL], among=among)
         return {
             **{key: board.results[key] for key in ("model", "prompt_set", "testbed", "reference")},
             "columns": list(self._drops),
             "ranked_by": by,
             "tests": tests,
-            "sentences": [asdict(one) for one in told if sampler in (None, one.sampler)],
+            "sentences": [asdict(one) for one in told],
             "images": self._images(chosen, by),
         }
 
@@ -185,17 +185,18 @@ def _lines(document: Mapping[str, Any]) -> Iterator[str]:
         if place:
             yield ""
         yield f"{board['model']} on {board['prompt_set']}{label}, against {board['reference']}"
-        yield from _summary(board)
+        yield from _summary(document, board)
         if document["top"]:
             yield ""
             yield from _worst(document, board)
 
 
-def _summary(board: Mapping[str, Any]) -> Iterator[str]:
+def _summary(document: Mapping[str, Any], board: Mapping[str, Any]) -> Iterator[str]:
     if not board["tests"]:
         yield "  nothing to compare: no other sampler has values beside the reference's"
     elif not board["sentences"]:
-        yield f"  none of {board['tests']:,} contrasts stands out (Holm, 5 %)"
+        whose = "" if document["sampler"] is None else f" of {document['sampler']}"
+        yield f"  nothing{whose} stands out (Holm, 5 %, over {board['tests']:,} contrasts of this board)"
     for sentence in board["sentences"]:
         yield f"  - {sentence['text']}"
 
@@ -207,7 +208,9 @@ def _worst(document: Mapping[str, Any], board: Mapping[str, Any]) -> Iterator[st
     if not board["images"]:
         yield f"No image{among} is worse than the reference's{'' if by == OVERALL else f' in {by}'}"
         return
-    yield f"The {len(board['images'])} images{among} that lose most against {board['reference']}, {unit}:"
+    several = f"{len(board['images'])} images" if len(board["images"]) > 1 else "image"
+    verb = "lose" if len(board["images"]) > 1 else "loses"
+    yield f"The {several}{among} that {verb} most against {board['reference']}, {unit}:"
     for rank, image in enumerate(board["images"], start=1):
         text = image["text"] if len(image["text"]) <= TEXT_SHOWN else image["text"][:TEXT_SHOWN] + "..."
         named = f"{image['prompt']} #{image['index']}"

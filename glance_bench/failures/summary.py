@@ -7,13 +7,15 @@ One family a board: every sampler but the reference, every column of ``ranked``,
 * every slice of the prompts by category, text length and number of objects, and every part that a category and a
   text length have in common, against the other prompts: ``stats.permutation``, whose p has no least value.
 
-All that is told is true of these tests at 5 % over the whole board. What is told of them, the strongest and
-each once, is chosen by the size of the effect, which needs no further correction.
+Holm's adjusted p-value is below 5 % for all that is told: the chance of any false sentence on a board is at most that.
+Which of the significant contrasts are told, the strongest and each once, needs no further correction. Intervals are
+each sentence's own, at 95 %.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +43,7 @@ Mask = npt.NDArray[np.bool_]
 class Sentence:
     """What a sampler loses or gains in a column, over all prompts (``slice`` None) or a slice of them.
 
+    ``facets`` are the names of the slice by slicing, as ``comparison.slices`` has them; empty for all prompts.
     ``difference`` is sampler minus reference, in the column's unit, with its bootstrap interval at 95 % over ``n``
     prompts; ``elsewhere`` is the same over the other prompts, None for all prompts. ``p_adjusted`` is after Holm.
     """
@@ -49,6 +52,7 @@ class Sentence:
     sampler: str
     column: str
     slice: str | None
+    facets: Mapping[str, str]
     difference: float
     low: float
     high: float
@@ -59,9 +63,9 @@ class Sentence:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some of the prompts, bool[P], as a field and as words of a sentence."""
+    """Some of the prompts, bool[P], as facets and as words of a sentence."""
 
-    name: str
+    facets: Mapping[str, str]
     words: str
     inside: Mask
 
@@ -106,16 +110,20 @@ class _Contrast:
         return bool(inside > max(outside, 0) or inside < min(outside, 0))
 
 
-def sentences(grid: Grid, columns: Sequence[Column]) -> tuple[list[Sentence], int]:
+def sentences(
+    grid: Grid, columns: Sequence[Column], sampler: str | None = None
+) -> tuple[list[Sentence], int]:
     """The sentences of a board, the largest effects first, and how many contrasts were tested.
 
-    Each sampler's largest come before any sampler's second, up to MOST. Left out: an overall loss that one slice
-    accounts for, and a contrast of mostly the same prompts, sampler and metric as one with stronger evidence. (By the
-    size of the effect, a part of a slice that was unlucky would go before the slice.) Deterministic.
+    Each sampler's largest come before any sampler's second, up to MOST; with ``sampler`` only its own, of the tests of
+    the whole board all the same. Left out: an overall loss that one slice accounts for, and a contrast of mostly the
+    same prompts, sampler and metric as one with stronger evidence. (By the size of the effect, a part of a slice that
+    was unlucky would go before the slice.) Deterministic.
     """
     made = list(_contrasts(grid, columns))
     adjusted = stats.holm({i: one.p for i, one in enumerate(made)})
     found = [i for i, p in adjusted.items() if p < 1 - LEVEL and made[i].tellable]
+    found = [i for i in found if sampler in (None, grid.samplers[made[i].sampler])]
     found.sort(key=lambda i: -made[i].strength)
     kept: list[int] = []
     for i in found:
@@ -159,8 +167,8 @@ def _sign_flip(loss: Floats) -> float:
 
 
 def _parts(grid: Grid) -> Iterator[_Part]:
-    facets = grid.facets()
-    drawn = bool((facets["wanted_words"] > 0).any())
+    asked = grid.facets()
+    drawn = bool((asked["wanted_words"] > 0).any())
     place = {prompt: number for number, prompt in enumerate(grid.prompts)}
 
     def mask(one: Slice) -> Mask:
@@ -168,15 +176,15 @@ def _parts(grid: Grid) -> Iterator[_Part]:
         inside[[place[prompt] for prompt in one.prompts]] = True
         return inside
 
-    cut = [(one, mask(one)) for one in slices(facets)]
+    cut = [(one, mask(one)) for one in slices(asked)]
     for one, inside in cut:
-        yield _Part(f"{one.slicing}: {one.name}", f"prompts {_words(one, drawn)}", inside)
+        yield _Part({one.slicing: one.name}, f"prompts {_words(one, drawn)}", inside)
     for one, first in cut:
         for other, second in cut:
             both = first & second
             if (one.slicing, other.slicing) == ("category", "text length") and both.sum() >= FEWEST_COMMON:
-                name = f"{one.slicing}: {one.name}; {other.slicing}: {other.name}"
-                yield _Part(name, f"prompts {_words(one, drawn)} {_words(other, drawn)}", both)
+                facets = {one.slicing: one.name, other.slicing: other.name}
+                yield _Part(facets, f"prompts {_words(one, drawn)} {_words(other, drawn)}", both)
 
 
 def _words(one: Slice, drawn: bool) -> str:
@@ -214,23 +222,23 @@ def _accounts(part: _Contrast, whole: _Contrast) -> bool:
 
 def _told(grid: Grid, one: _Contrast, p_adjusted: float) -> Sentence:
     column, mean, n = one.column, float(one.own.mean()), len(one.own)
-    ends = stats.bootstrap_mean(one.own, level=LEVEL)
+    facets = dict(one.part.facets) if one.part else {}
+    ends = stats.difference_interval(one.own, level=LEVEL)
     sign = -1.0 if column["better"] == "higher" else 1.0
     elsewhere = None if one.part is None else float(one.loss[~one.inside].mean())
-    decimals = column["decimals"]
-    bounds = sorted((abs(ends.low), abs(ends.high)))
-    beside = [
-        f"95 % interval {number(bounds[0], decimals)} to {number(bounds[1], decimals)}",
-        f"{n:,} prompts",
-    ]
+    decimals = _decimals(column, mean)
+    bounds = (ends.low, ends.high) if mean > 0 else (-ends.high, -ends.low)  # of the size that is told
+    low, high = (number(bound, decimals) for bound in bounds)
+    beside = [f"95 % interval {low} to {high}", f"{n:,} prompts"]
     if elsewhere is not None:
-        beside.append(f"elsewhere it {_change(column, elsewhere)}")
+        beside.append(f"elsewhere it {_change(column, elsewhere, decimals)}")
     where = one.part.words if one.part else "all prompts" if one.where.all() else "all prompts it applies to"
     return Sentence(
-        text=f"{grid.samplers[one.sampler]} {_verb(column, mean)} on {where} ({', '.join(beside)})",
+        text=f"{grid.samplers[one.sampler]} {_verb(column, mean, decimals)} on {where} ({', '.join(beside)})",
         sampler=grid.samplers[one.sampler],
         column=str(column["name"]),
-        slice=one.part.name if one.part else None,
+        slice="; ".join(f"{slicing}: {name}" for slicing, name in facets.items()) or None,
+        facets=facets,
         difference=sign * mean,
         low=min(sign * ends.low, sign * ends.high),
         high=max(sign * ends.low, sign * ends.high),
@@ -240,16 +248,20 @@ def _told(grid: Grid, one: _Contrast, p_adjusted: float) -> Sentence:
     )
 
 
-def _verb(column: Column, loss: float) -> str:
-    return (
-        f"{_change(column, loss)} in {column['title']}" if column["name"] != FAILED else _change(column, loss)
-    )
+def _decimals(column: Column, mean: float) -> int:
+    """Those of the column, or as many as a small difference needs not to be shown as zero."""
+    return max(int(column["decimals"]), math.ceil(-math.log10(abs(mean))))
 
 
-def _change(column: Column, loss: float) -> str:
-    size = number(abs(loss), column["decimals"])
+def _verb(column: Column, loss: float, decimals: int) -> str:
+    change = _change(column, loss, decimals)
+    return change if column["name"] == FAILED else f"{change} in {column['title']}"
+
+
+def _change(column: Column, loss: float, decimals: int) -> str:
     if column["name"] == FAILED:
         return f"makes {100 * abs(loss):.1f} % {'more' if loss > 0 else 'fewer'} images that are black or non-finite"
+    size = number(abs(loss), decimals)
     if column["better"] == "higher":
         return f"{'loses' if loss > 0 else 'gains'} {size}"
     return f"is {size} {'worse' if loss > 0 else 'better'}"

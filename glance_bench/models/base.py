@@ -154,6 +154,8 @@ class DiffusersFamily(ABC):
             nonlocal latents, done
             latents, done = state["latents"], done + 1
             watch.on_step(done - 1, latents)
+            if done - 1 in watch.estimated:
+                watch.on_estimate(done - 1, pipe.scheduler.estimate())
             if done < len(trajectory):
                 self._adapters.serve(trajectory.steps[done])
             else:
@@ -179,9 +181,18 @@ class DiffusersFamily(ABC):
                     callback_on_step_end=on_step_end,
                 )[0]
             finite = latents.isfinite().flatten(1).all(1) & made.isfinite().flatten(1).all(1)
-            pixels = made.nan_to_num(0).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+            pixels = _bytes(made)
         watch.on_finish(finite.tolist())
-        return pixels.contiguous().numpy()
+        return pixels
+
+    def decode(self, latents: torch.Tensor, *, resolution: tuple[int, int] | None = None) -> np.ndarray:
+        """uint8[N, height, width, 3] of packed latents float[N, tokens, channels], as ``sample`` decodes its own.
+
+        Non-finite values become black.
+        """
+        with torch.no_grad():
+            decoded = self._pixels(self._place(latents), *(resolution or self.default_resolution))
+            return _bytes(self.pipe.image_processor.postprocess(decoded, output_type="pt"))
 
     def encode_image(self, images: np.ndarray) -> torch.Tensor:
         """Packed latents float32[N, tokens, channels] on the CPU, of uint8[N, H, W, 3]: the posterior's mean.
@@ -220,6 +231,10 @@ class DiffusersFamily(ABC):
         """Normalised latents [N, C, H, W] of pixels [N, 3, H, W] in -1..1."""
 
     @abstractmethod
+    def _pixels(self, latents: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Pixels [N, 3, H, W] in -1..1 of packed latents [N, tokens, channels]: what the pipeline ends with."""
+
+    @abstractmethod
     def _encode(self, text: str) -> dict[str, Any]:
         """One entry of ``encode``."""
 
@@ -252,6 +267,12 @@ class DiffusersFamily(ABC):
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def _bytes(pixels: torch.Tensor) -> np.ndarray:
+    """uint8[N, H, W, 3] of float[N, 3, H, W] in 0..1; what is not finite becomes black."""
+    rounded = pixels.nan_to_num(0).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
+    return rounded.contiguous().numpy()
 
 
 def _legs(trajectory: Trajectory) -> list[tuple[Step, ...]]:

@@ -64,6 +64,12 @@ class FluxFamily(DiffusersFamily):
         mean = vae.encode(pixels).latent_dist.mode()
         return torch.as_tensor((mean - vae.config.shift_factor) * vae.config.scaling_factor)
 
+    def _pixels(self, latents: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        vae = self.pipe.vae
+        unpacked = self.pipe._unpack_latents(latents, height, width, self.pipe.vae_scale_factor)
+        scaled = (unpacked / vae.config.scaling_factor) + vae.config.shift_factor
+        return torch.as_tensor(vae.decode(scaled, return_dict=False)[0])
+
     def _conditioning(self, embeds: Sequence[Embeds], step: Step) -> dict[str, Any]:
         if step.passes != 1:
             raise UsageError(

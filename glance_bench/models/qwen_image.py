@@ -71,6 +71,16 @@ class QwenImageFamily(DiffusersFamily):
         )
         return torch.as_tensor((latents - mean) / std)
 
+    def _pixels(self, latents: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        vae = self.pipe.vae
+        unpacked = self.pipe._unpack_latents(latents, height, width, self.pipe.vae_scale_factor)
+        mean, std = (
+            torch.tensor(values)[:, None, None, None].to(latents.device, latents.dtype)
+            for values in (vae.config.latents_mean, vae.config.latents_std)
+        )
+        scaled = unpacked / (1 / std) + mean  # the pipeline's rounding, in this order
+        return torch.as_tensor(vae.decode(scaled, return_dict=False)[0][:, :, 0])
+
     def _conditioning(self, embeds: Sequence[Embeds], step: Step) -> dict[str, Any]:
         if step.passes not in (1, 2):
             raise UsageError(

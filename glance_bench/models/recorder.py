@@ -20,7 +20,10 @@ class Recorder:
             the batch counts 1, true classifier-free guidance 2 a step.
         finite: one flag an image of the last call, False when its final latents hold a NaN or an infinity.
         seconds: wall seconds by component ("denoise", "decode"; "encode" where the caller opens it).
+        estimated: the steps (0-based) of which ``on_estimate`` is told; a subclass says which.
     """
+
+    estimated: frozenset[int] = frozenset()
 
     def __init__(self) -> None:
         self.evaluations: float = 0.0
@@ -38,6 +41,12 @@ class Recorder:
 
     def on_step(self, index: int, latents: Any) -> None:
         """Step ``index`` (0-based) of the trajectory ended with ``latents`` [N, tokens, channels]."""
+
+    def on_estimate(self, index: int, latents: Any) -> None:
+        """Step ``index``, one of ``estimated``, was heading for the image ``latents`` [N, tokens, channels].
+
+        That is x - sigma * v of the latents x and the velocity v at its start.
+        """
 
     def on_finish(self, finite: Sequence[bool]) -> None:
         """The images are made; ``finite`` has a flag for each."""

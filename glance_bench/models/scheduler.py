@@ -55,6 +55,7 @@ class TrajectoryScheduler(SchedulerMixin, ConfigMixin):
             for values in (self.config.sigmas, self.config.sigmas_next)
         )
         self._lengths = ends - starts
+        self._to_image = -starts
         self._index = 0
 
     def set_begin_index(self, begin_index: int = 0) -> None:
@@ -70,7 +71,20 @@ class TrajectoryScheduler(SchedulerMixin, ConfigMixin):
         Tensors are [N, tokens, channels] in the model's dtype, which the result keeps. ``timestep`` is not
         used: two steps of a plan may tell the model the same time. Returns the new sample.
         """
-        moved = sample.to(torch.float32) + self._lengths[self._index] * model_output
+        moved = _moved(sample, model_output, self._lengths[self._index])
+        self._last = sample, model_output
         self._index += 1
-        moved = moved.to(model_output.dtype)
         return SchedulerOutput(prev_sample=moved) if return_dict else (moved,)
+
+    def estimate(self) -> torch.Tensor:
+        """The image that the last step was heading for, [N, tokens, channels]: ``sample - sigma * model_output``.
+
+        It is the end of that step had it gone from its ``sigma`` down to 0, so after a step that did it is the new
+        sample, bit for bit.
+        """
+        return _moved(*self._last, self._to_image[self._index - 1])
+
+
+def _moved(sample: torch.Tensor, velocity: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """``sample`` moved along ``velocity`` by ``length`` in sigma, in float32, in the dtype of ``velocity``."""
+    return (sample.to(torch.float32) + length * velocity).to(velocity.dtype)

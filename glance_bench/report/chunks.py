@@ -13,7 +13,7 @@ scripts and nothing else.
     b0/images/0       rows 0 to CHUNK - 1: [per sampler: null or [file, state, [note]]]; state is "", "black" or
                       "non-finite", the file lies below the board's folder of originals
     b0/failures       the document of ``failures``
-    b0/strips/12      of row 12: [per sampler: [{sigma, step, adapter, file}]]
+    b0/strips/12      of row 12: [per sampler: [{sigma, step, adapter, file}]]; the file is a data URI
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
 from glance_bench.report.text import visible
+from glance_bench.report.thumbs import data_uri, thumbnails
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +83,19 @@ def board_chunks(board: Board) -> Iterator[tuple[str, Any]]:
         images = _images(board, board.records)
         for start in range(0, len(images), CHUNK):
             yield f"{key}/images/{start // CHUNK}", images[start : start + CHUNK]
+    for row, strips in board.strips.items():
+        yield f"{key}/strips/{row}", _inside(board.source.folder, strips)
+
+
+def _inside(folder: Path, strips: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
+    """The same with the pictures themselves for their files; estimates that cannot be read are left out."""
+    paths = [folder / estimate["file"] for own in strips for estimate in own]
+    small = dict(zip(paths, thumbnails(paths), strict=True))
+    return [
+        [{**e, "adapter": visible(e["adapter"]), "file": data_uri(found)} for e in own
+         if isinstance(found := small[folder / e["file"]], bytes)]
+        for own in strips
+    ]  # fmt: skip
 
 
 def _prompts(board: Board) -> dict[str, Any]:

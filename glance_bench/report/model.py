@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glance_bench.evidence import Evidence, read_evidence
+from glance_bench.failures import OVERALL, Grid, document, drops
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +87,34 @@ class Board:
     def per_image(self) -> list[Mapping[str, Any]]:
         """The columns of which every image has a value of its own."""
         return [column for column in self.columns if column["name"] in self.samples]
+
+    @cached_property
+    def _grid(self) -> Grid:
+        return Grid.of(self.samples, self.results, self.rows)
+
+    @cached_property
+    def overall(self) -> npt.NDArray[np.float64]:
+        """float64[samplers, rows]: the overall drop of each image, see ``failures.drops``."""
+        return drops(self._grid, self.columns)[OVERALL]
+
+    @cached_property
+    def failures(self) -> dict[str, Any]:
+        """The document of ``failures``."""
+        return document(self._grid, self.columns, records=self.records, prompts=self.prompts)
+
+    @cached_property
+    def strips(self) -> dict[int, list[list[dict[str, Any]]]]:
+        """By row, and there by sampler, the estimates of its trajectory strip: sigma, step, adapter, file."""
+        if self.source.run is None:
+            return {}
+        frame = _part(self.source.run.strips(), self.results)
+        samplers, rows = self.places_of(frame)
+        found: dict[int, list[list[dict[str, Any]]]] = {}
+        for sampler, row, estimate in zip(samplers, rows, frame.to_dict("records"), strict=True):
+            if row >= 0:
+                own = found.setdefault(int(row), [[] for _ in self.samplers])
+                own[sampler].append({name: estimate[name] for name in ("sigma", "step", "adapter", "file")})
+        return found
 
     def values(self, column: str) -> npt.NDArray[np.float64]:
         """float64[samplers, rows] of a column of ``samples``; NaN for no value."""

@@ -108,6 +108,7 @@ def _indexed(board: Board, pictures: Pictures) -> dict[str, Any]:
         "notes": noted(board),
         "thumbs": pictures.thumbs,
         "originals": pictures.originals,
+        "strips": sorted(board.strips),
     }
 
 
@@ -134,7 +135,7 @@ def page(report: Report, index: Mapping[str, Any], inline: Mapping[str, Any] | N
 def _policy(single: bool) -> str:
     """A folder's page takes style and scripts from beside it; a single file only those inside it."""
     if not single:
-        allowed = "style-src 'self' file:; script-src 'self' file:; img-src 'self' file:"
+        allowed = "style-src 'self' file:; script-src 'self' file:; img-src 'self' file: data:"
     else:
         hashes = [
             base64.b64encode(hashlib.sha256(text().encode()).digest()).decode() for text in (style, script)

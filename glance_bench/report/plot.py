@@ -1,6 +1,6 @@
-"""Quality against cost as inline SVG, drawn at build time. Colours come from the page's style sheet.
+"""The mark of each sampler, and a value with its interval, as inline SVG. Colours come from the page's style sheet.
 
-Every sampler has a mark: shape and colour together, so that neither alone has to carry the meaning.
+A mark is shape and colour together, so that neither alone has to carry the meaning.
 """
 
 from __future__ import annotations
@@ -9,15 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from glance_bench.report.text import interval, number, visible
+__all__ = ["COLOURS", "mark", "whisker"]
 
-__all__ = ["mark", "quality_plot", "whisker"]
-
-WIDTH, HEIGHT = 340, 236
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 40
-DODGE = 8  # pixels between samplers of equal cost
 COLOURS = 8  # the page defines c0 to c7; c0 is the reference's
 
 
@@ -57,89 +52,8 @@ def whisker(cell: Mapping[str, Any], scale: tuple[float, float], index: int, wid
     )
 
 
-def quality_plot(board: Mapping[str, Any], column: Mapping[str, Any]) -> Markup:
-    """One metric of one board against model evaluations (log scale), with 95 % intervals.
-
-    The band is the reference's interval. Samplers of equal cost stand side by side. The page shows the same
-    numbers in the table, so the drawing is described in a sentence for those who cannot see it.
-    """
-    name = column["name"]
-    points = [
-        (i, row, row["cells"][name])
-        for i, row in enumerate(board["samplers"])
-        if name in row["cells"] and row["nfe"]["counted"] is not None  # unknown for some imported images
-    ]
-    if not points:
-        return Markup("")
-    ends = [cell[key] for *_, cell in points for key in ("low", "value", "high") if cell[key] is not None]
-    least, most = _padded(min(ends), max(ends))
-    costs = sorted({row["nfe"]["counted"] for _, row, _ in points})
-    across = (math.log(costs[0]) - 0.25, math.log(costs[-1]) + 0.25)
-    parts = []
-    for tick in _ticks(least, most):
-        y = _between(tick, (least, most), HEIGHT - BOTTOM, TOP)
-        parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 7}" y="{y + 3.5:.1f}" text-anchor="end">{tick:g}</text>')
-    last = -math.inf
-    for cost in costs:
-        x = _between(math.log(cost), across, LEFT, WIDTH - RIGHT)
-        parts.append(f'<path class="grid" d="M{x:.1f} {HEIGHT - BOTTOM}v4"/>')
-        if x - last > 20:
-            at = f'x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}"'
-            parts.append(f'<text class="tick" {at} text-anchor="middle">{cost:g}</text>')
-            last = x
-    parts.append(
-        f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2:.1f}" y="{HEIGHT - 5}" text-anchor="middle">'
-        "model evaluations an image</text>"
-    )
-    for index, row, cell in points:
-        x = _between(math.log(row["nfe"]["counted"]), across, LEFT, WIDTH - RIGHT) + _dodge(index, points)
-        low, value, high = (
-            None if cell[key] is None else _between(cell[key], (least, most), HEIGHT - BOTTOM, TOP)
-            for key in ("low", "value", "high")
-        )
-        ends_of_it = interval(cell, column["decimals"])
-        title = f"{row['sampler']}: {number(cell['value'], column['decimals'])} ({ends_of_it})"
-        title += f", {row['nfe']['counted']:g} evaluations, n {cell['n']}"
-        parts.append(f"<g><title>{escape(visible(title))}</title>")
-        if low is not None and high is not None:
-            if row["sampler"] == board["reference"]:
-                parts.append(
-                    f'<rect class="band" x="{LEFT}" width="{WIDTH - RIGHT - LEFT}" y="{high:.1f}" '
-                    f'height="{max(low - high, 0.5):.1f}"/>'
-                )
-            parts.append(f'<path class="reach c{index % COLOURS}" d="M{x:.1f} {low:.1f}V{high:.1f}"/>')
-        parts.append(f"{mark(index, round(x, 1), round(value or 0, 1), 4.6)}</g>")
-    label = f"{column['title']} against model evaluations for {len(points)} samplers of {board['model']}"
-    return Markup(
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(visible(label))}">'
-        f"{''.join(parts)}</svg>"
-    )
-
-
-def _dodge(index: int, points: Sequence[tuple[int, Mapping[str, Any], Any]]) -> float:
-    """How far to shift a sampler sideways so that those of equal cost stand beside each other."""
-    cost = next(row["nfe"]["counted"] for i, row, _ in points if i == index)
-    alike = [i for i, row, _ in points if row["nfe"]["counted"] == cost]
-    return (alike.index(index) - (len(alike) - 1) / 2) * DODGE
-
-
 def _between(value: float, scale: tuple[float, float], start: float, end: float) -> float:
     return start + (value - scale[0]) / (scale[1] - scale[0]) * (end - start)
-
-
-def _padded(least: float, most: float) -> tuple[float, float]:
-    margin = 0.06 * (most - least) or max(abs(most) * 0.1, 0.05)
-    return least - margin, most + margin
-
-
-def _ticks(least: float, most: float, wanted: int = 5) -> list[float]:
-    """Round numbers between two ends, about ``wanted`` of them."""
-    rough = (most - least) / wanted
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough)
-    first = math.ceil(least / step)
-    return [round(k * step, 12) for k in range(first, math.floor(most / step) + 1)]
 
 
 def _polygon(x: float, y: float, corners: Sequence[tuple[float, float]], size: float) -> str:

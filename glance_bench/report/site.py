@@ -13,7 +13,6 @@ removed; a folder with anything else in it is refused.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from glance_bench.errors import UsageError
-from glance_bench.failures import OVERALL, Grid, document, drops
 from glance_bench.report.chunks import bits, board_chunks, floats, script_json
 from glance_bench.report.page import Pictures, index_of, page, script, style
-from glance_bench.report.thumbs import SIDE, Kept, choose_rows, thumbnails
+from glance_bench.report.thumbs import SIDE, Kept, choose_rows, data_uri, thumbnails
 from glance_bench.report.views import compare, papers
 from glance_bench.sealed import json_bytes, write_atomic
 
@@ -81,18 +79,15 @@ def write_report(
     listing: dict[str, str] = {}
     room = THUMBS_AT_MOST
     pictures = {}
-    ranked = {board.number: _overall(board) for board in report.boards}
     for board in report.boards:
         originals = _originals(board, out) if options.originals and board.records is not None else None
         flags = None
         if board.records is not None and not (originals is not None and _beside(board, out)):
-            flags, used = _write_thumbs(
-                board, ranked[board.number], out, options, kept, listing, room, written
-            )
+            flags, used = _write_thumbs(board, out, options, kept, listing, room, written)
             room -= used
         pictures[board.number] = Pictures("" if flags is None or not flags.any() else bits(flags), originals)
     say(f"{len(listing)} thumbnails" if listing else "no thumbnails: the originals lie beside the report")
-    for key, value in _pieces(report, ranked):
+    for key, value in _pieces(report):
         text = f"GB.put({json.dumps(key)},{script_json(value)});\n"
         _write(out, f"data/{key}.js", text.encode(), written)
     _write(out, "assets/report.css", style().encode(), written)
@@ -156,29 +151,17 @@ def _beside(board: Board, out: Path) -> bool:
     return small and out.resolve().is_relative_to(board.source.folder.resolve())
 
 
-def _overall(board: Board) -> npt.NDArray[np.float64]:
-    """float64[samplers, rows], see ``failures.drops``."""
-    return drops(_grid(board), board.columns)[OVERALL]
-
-
-def _grid(board: Board) -> Grid:
-    return Grid.of(board.samples, board.results, board.rows)
-
-
-def _pieces(report: Report, ranked: dict[int, npt.NDArray[np.float64]]) -> Iterator[tuple[str, Any]]:
+def _pieces(report: Report) -> Iterator[tuple[str, Any]]:
     """Every piece of data of the report with its key."""
     for board in report.boards:
         yield from board_chunks(board)
-        yield f"b{board.number}/values/overall", floats(ranked[board.number])
-        found = document(_grid(board), board.columns, records=board.records, prompts=board.prompts)
-        yield f"b{board.number}/failures", found
+        yield f"b{board.number}/values/overall", floats(board.overall)
+        yield f"b{board.number}/failures", board.failures
     yield from compare.pairs(report)
     yield from papers.pieces(report)
 
 
-def _images_of(
-    board: Board, overall: npt.NDArray[np.float64], kept: Kept
-) -> Iterator[tuple[int, int, Path, str]]:
+def _images_of(board: Board, kept: Kept) -> Iterator[tuple[int, int, Path, str]]:
     """(sampler, row, path, sha256) of the images to copy, rows in the order in which they are wanted."""
     assert board.records is not None
     samplers, rows = board.places_of(board.records)
@@ -187,14 +170,13 @@ def _images_of(
         samplers, rows, board.records["image"], board.records["image_sha256"], strict=True
     ):
         by_row.setdefault(int(row), []).append((int(sampler), image, sha))
-    for row in choose_rows(board, overall, kept):
+    for row in choose_rows(board, kept):
         for sampler, image, sha in sorted(by_row.get(int(row), [])):
             yield sampler, int(row), board.source.folder / image, sha
 
 
 def _write_thumbs(
     board: Board,
-    overall: npt.NDArray[np.float64],
     out: Path,
     options: Options,
     kept: dict[str, str],
@@ -206,7 +188,7 @@ def _write_thumbs(
     import numpy as np
 
     flags = np.zeros((len(board.samplers), len(board.rows)), dtype=bool)
-    wanted = list(_images_of(board, overall, options.images))
+    wanted = list(_images_of(board, options.images))
     names = [f"thumbs/b{board.number}/{sampler}/{row}.webp" for sampler, row, *_ in wanted]
     new = [i for i, name in enumerate(names) if kept.get(name) != wanted[i][3] or not (out / name).is_file()]
     fresh = dict(zip(new, thumbnails([wanted[i][2] for i in new]), strict=True))
@@ -234,8 +216,7 @@ def _single(report: Report, path: Path, say: Say) -> Written:
     import numpy as np
 
     written = Written(path, [path.name])
-    ranked = {board.number: _overall(board) for board in report.boards}
-    pieces = dict(_pieces(report, ranked))
+    pieces = dict(_pieces(report))
     pictures = {board.number: Pictures("", None) for board in report.boards}
     used = len(page(report, index_of(report, pictures), pieces).encode())
     share = max(0, SINGLE_AT_MOST - used) // max(1, len(report.boards))
@@ -245,7 +226,7 @@ def _single(report: Report, path: Path, say: Say) -> Written:
         flags = np.zeros((len(board.samplers), len(board.rows)), dtype=bool)
         inside: dict[str, str] = {}
         left = share - flags.size // 4
-        for sampler, row, data in _encoded(board, ranked[board.number], written):
+        for sampler, row, data in _encoded(board, written):
             if len(data) + 16 > left:
                 written.left_out += 1
                 continue
@@ -259,13 +240,11 @@ def _single(report: Report, path: Path, say: Say) -> Written:
     return written
 
 
-def _encoded(
-    board: Board, overall: npt.NDArray[np.float64], written: Written
-) -> Iterator[tuple[int, int, str]]:
+def _encoded(board: Board, written: Written) -> Iterator[tuple[int, int, str]]:
     """Images as data URIs."""
-    wanted: Sequence[tuple[int, int, Path, str]] = list(_images_of(board, overall, "failures"))
+    wanted: Sequence[tuple[int, int, Path, str]] = list(_images_of(board, "failures"))
     for (sampler, row, path, _), found in zip(wanted, thumbnails([one[2] for one in wanted]), strict=True):
         if isinstance(found, str):
             written.unreadable.append(f"{path}: {found}")
         else:
-            yield sampler, row, "data:image/webp;base64," + base64.b64encode(found).decode()
+            yield sampler, row, data_uri(found)

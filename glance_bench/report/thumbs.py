@@ -5,6 +5,7 @@ Images up to SIDE pixels are copied without loss; larger ones are reduced to SID
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from glance_bench.report.model import Board
 
-__all__ = ["SIDE", "Kept", "choose_rows", "thumbnails"]
+__all__ = ["SIDE", "Kept", "choose_rows", "data_uri", "thumbnails"]
 
 SIDE = 192
 SAMPLED = 500  # prompts of a board in the stratified sample
@@ -25,18 +26,15 @@ WORST = 100  # rows of each sampler among its failures
 Kept = Literal["failures", "sample", "all"]
 
 
-def choose_rows(board: Board, overall: npt.NDArray[np.float64], kept: Kept) -> npt.NDArray[np.int64]:
-    """The rows whose images are kept, the most wanted first: failures by rank, then a sample of every category.
-
-    ``overall`` is float64[samplers, rows], see ``failures.drops``.
-    """
+def choose_rows(board: Board, kept: Kept) -> npt.NDArray[np.int64]:
+    """The rows whose images are kept, the most wanted first: failures by rank, then a sample of every category."""
     import numpy as np
 
     if kept == "all":
         return np.arange(len(board.rows))
     chosen: dict[int, None] = {}
     if kept == "failures":
-        drop = np.where(np.isnan(overall), -np.inf, overall)
+        drop = np.where(np.isnan(board.overall), -np.inf, board.overall)
         ranks = np.argsort(-drop, axis=1, kind="stable")[:, :WORST]
         for place in range(ranks.shape[1]):
             for sampler, row in enumerate(ranks[:, place]):
@@ -62,6 +60,11 @@ def thumbnails(paths: Sequence[Path]) -> Iterator[bytes | str]:
     """The WebP bytes of each image in turn, or a sentence that says why there are none."""
     with ThreadPoolExecutor() as pool:
         yield from pool.map(_thumbnail, paths)
+
+
+def data_uri(image: bytes) -> str:
+    """A thumbnail as an address that holds it."""
+    return "data:image/webp;base64," + base64.b64encode(image).decode()
 
 
 def _thumbnail(path: Path) -> bytes | str:

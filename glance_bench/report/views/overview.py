@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
+from glance_bench.report.charts.quality import Cost, quality_plot
 from glance_bench.report.flags import flagged
 from glance_bench.report.model import Board, Report
-from glance_bench.report.plot import quality_plot, whisker
+from glance_bench.report.plot import whisker
 from glance_bench.report.text import latencies, number
 
 __all__ = ["TITLE", "context"]
@@ -21,6 +24,7 @@ def context(report: Report) -> dict[str, Any]:
     evidences = [source.evidence for source in report.sources]
     return {
         "boards": [_board(board) for board in boards],
+        "sentences": [(board, one) for board in boards for one in board.failures["sentences"]],
         "summary": _summary(report),
         "warnings": [
             f"{board.label}, {line}."
@@ -102,10 +106,28 @@ def _board(board: Board) -> dict[str, Any]:
         "label": board.label,
         "columns": columns,
         "rows": shown,
-        "plots": [(c, quality_plot(board.results, c)) for c in columns if first.get(c["metric"]) is c],
+        "plots": _plots(board, [c for c in columns if first.get(c["metric"]) is c], shown),
         "hardware": hardware[0] if hardware else None,
         "repeats": max((row["timed"]["n"] for row in shown if row["timed"]), default=0),
     }
+
+
+def _plots(
+    board: Board, columns: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, list[tuple[Mapping[str, Any], Markup]]]]:
+    """Each metric against evaluations, and where latency was measured against seconds with their quartiles."""
+    counted = {row["sampler"]: row["nfe"]["counted"] for row in rows if row["nfe"]["counted"]}
+    costs = {"model evaluations an image": {name: Cost(nfe, nfe, nfe) for name, nfe in counted.items()}}
+    timed = {row["sampler"]: row["timed"]["components"].get("total") for row in rows if row["timed"]}
+    costs["seconds an image"] = {
+        name: Cost(total["median"], total["q25"], total["q75"]) for name, total in timed.items() if total
+    }
+    drawn = {
+        unit: [(c, quality_plot(board.results, c, by, unit)) for c in columns]
+        for unit, by in costs.items()
+        if by
+    }
+    return list(drawn.items())
 
 
 def _cell(cell: Mapping[str, Any] | None, column: Mapping[str, Any], index: int) -> tuple[Any, ...]:

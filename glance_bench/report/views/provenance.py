@@ -101,12 +101,12 @@ def _settings(made: Mapping[str, Any]) -> str:
 
 
 def _commands(source: Source) -> list[tuple[str, str]]:
-    """What each command does, and the command; the folder by its last two names."""
-    folder = source.folder.absolute()
-    name = shlex.quote(f"{folder.parent.name}/{folder.name}")
+    """What each command does, and the command; the folder is where a run of this name is written by default."""
+    folder = f"runs/{source.evidence.name}"
+    name = shlex.quote(folder)
     told = [("every file is as it was written", f"glance-bench verify {name}")]
     if source.run is not None:
-        suite = shlex.quote(f"{folder.parent.name}/{folder.name}/suite.json")
+        suite = shlex.quote(f"{folder}/suite.json")
         told = [
             ("the same images and scores, in another folder", f"glance-bench run {suite} -o again"),
             ("both runs beside each other", f"glance-bench compare {name} again"),
