@@ -30,6 +30,10 @@ from tests.documents import DOCS, DOCUMENTS, PAGES, ROOT, Block, blocks, command
 from tests.lora_files import write_lora
 
 FIRST = "getting-started.md"  # other pages look at its run
+QUICK = {
+    FIRST,
+    "how-to/add-a-metric.md",
+}  # of the pages that make images, those of the default run of the tests
 GATED = "glance-bench run suites/ci.yaml -q && glance-bench baseline save runs/ci --as ci --replace -q"
 # Documents whose text is checked, or made, elsewhere and holds no marks.
 UNMARKED = {"glance-bench run suites/calibration.yaml": "6,000 images a sampler, an hour"}
@@ -43,12 +47,22 @@ def why_not_run(block: Block) -> str:
     return block.why_not or UNMARKED.get(block.code.partition("\n")[0], "")
 
 
-def played_pages() -> list[str]:
-    """The pages with a command to be run."""
+def played_pages() -> list[Any]:
+    """The pages with a command to be run; those that load a model again and again are slow."""
     found = {page_name(page): list(blocks(page.read_text())) for page in PAGES}
+    run = {
+        name: "".join(b.code for b in own if b.language == "bash" and not why_not_run(b))
+        for name, own in found.items()
+    }
     return [
-        name for name, own in found.items() if any(b.language == "bash" and not why_not_run(b) for b in own)
+        pytest.param(name, marks=pytest.mark.slow if makes_images(name, code) else ())
+        for name, code in run.items()
+        if code
     ]
+
+
+def makes_images(name: str, code: str) -> bool:
+    return name not in QUICK and bool(re.search(r"^glance-bench (run|train)\b", code, re.M))
 
 
 class Checkout:
@@ -159,11 +173,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return Checkout(tmp_path_factory.mktemp("docs"))
 
 
-@pytest.mark.parametrize("page", played_pages())
-def test_the_commands_of_a_page_work(checkout: Checkout, page: str) -> None:
-    checkout.play(page)
+@pytest.mark.parametrize("name", played_pages())
+def test_the_commands_of_a_page_work(checkout: Checkout, name: str) -> None:
+    checkout.play(name)
 
 
+@pytest.mark.slow
 def test_the_early_sampler_takes_its_ten_steps(checkout: Checkout) -> None:
     output = checkout.play("how-to/add-a-sampler.md")
     assert "my-lora" in output  # the plan with the LoRA
@@ -186,19 +201,27 @@ def test_the_saturation_metric_measures_saturation(checkout: Checkout) -> None:
         assert cell["n"] == 4 and cell["value"] == pytest.approx(np.mean(saturations), abs=1 / 255)
 
 
+@pytest.mark.slow
 def test_prompts_from_a_file_and_from_a_package_are_drawn_and_read(checkout: Checkout) -> None:
     assert "Street signs, one word each." in checkout.play("how-to/add-a-prompt-set.md")
-    shop, streets = (Run(checkout.folder / "runs" / name).prompts() for name in ("shop", "streets"))
+    run = Run(checkout.folder / "runs" / "town")
+    prompts = run.prompts()
+    shop, streets = prompts[:2], prompts[2:]
     assert [(p.id, p.category, p.wanted_text) for p in shop] == [
         ("open", "sign", ("OPEN",)),
         ("circle", "object", ()),
     ]
     assert shop[0].text == 'a white sign that says "OPEN"'
     assert [(p.id, p.wanted_text) for p in streets] == [("mill", ("MILL",)), ("park", ("PARK",))]
-    cells = [checkout.rows(name)["uniform-8"]["cells"]["ocr_word_accuracy"] for name in ("shop", "streets")]
-    assert [cell["n"] for cell in cells] == [1, 2]  # the circle asks for no text
+    boards = checkout.results("town")["boards"]
+    counts = {board["prompt_set"]: board["with_text"] for board in boards}
+    assert sorted(counts.values()) == [1, 2]  # the circle asks for no text
+    for board in boards:
+        cell = board["samplers"][0]["cells"]["ocr_word_accuracy"]
+        assert cell["n"] == counts[board["prompt_set"]]
 
 
+@pytest.mark.slow
 def test_the_float8_family_draws_nearly_the_same_images(checkout: Checkout) -> None:
     output = checkout.play("how-to/add-a-family.md")
     assert re.search(r"testbed-flux-float8 +flux_float8", output)
@@ -212,6 +235,7 @@ def test_the_float8_family_draws_nearly_the_same_images(checkout: Checkout) -> N
     assert (apart > 0).all() and apart.mean() < 40
 
 
+@pytest.mark.slow
 def test_pictures_from_elsewhere_are_ranked(checkout: Checkout) -> None:
     output = checkout.play("how-to/rank-images-made-elsewhere.md")
     assert "grey-cards: 2 of 2 images" in output
@@ -221,9 +245,11 @@ def test_pictures_from_elsewhere_are_ranked(checkout: Checkout) -> None:
 
 
 def test_a_v100_gets_the_answer_that_its_page_shows(checkout: Checkout) -> None:
-    page = "how-to/run-on-a-v100.md"
-    checkout.play(page)
-    shown = [b.code for b in blocks((DOCS / page).read_text()) if b.language == "text"]
+    page = list(blocks((DOCS / "how-to" / "run-on-a-v100.md").read_text()))
+    for block in page:
+        if block.file:
+            checkout.write(block)
+    shown = [block.code for block in page if block.language == "text"]
     checkout.tool("nvidia-smi", "echo 'Tesla V100-SXM2-32GB, 32768, 7.0'")
     try:
         told = checkout.shell("glance-bench plan suites/coco.yaml", expect=3, CUDA_VISIBLE_DEVICES="0")
