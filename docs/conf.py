@@ -40,6 +40,8 @@ autodoc_default_options = {"members": True}
 # and aliases of types, which have no page of their own, have no package in their name.
 nitpick_ignore_regex = [(r"py:.*", r"(?!glance_bench\.).*"), ("py:class", r"glance_bench\.stats\.\w+\.Name")]
 
+smartquotes = False  # they would make a dash of the two of an option
+
 html_theme = "furo"
 html_title = f"glance-bench {release}"
 html_copy_source = False
@@ -72,7 +74,13 @@ def without_fields(app: Any, what: str, name: str, thing: Any, *rest: Any) -> tu
     return ("", None) if isinstance(thing, type) and issubclass(thing, BaseModel) else None
 
 
+def without_aliases(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
+    """The fields of a named tuple come with a text that says nothing."""
+    return True if (getattr(thing, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
 def setup(app: Any) -> dict[str, Any]:
     app.connect("source-read", complete)
     app.connect("autodoc-process-signature", without_fields)
+    app.connect("autodoc-skip-member", without_aliases)
     return {"parallel_read_safe": True}

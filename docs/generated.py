@@ -6,13 +6,14 @@ Each function gives Markdown. `docs/conf.py` puts it in place of ``<!-- generate
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from typer.main import get_command
 
-__all__ = ["PAGES", "command_line", "commands", "suite_file"]
+__all__ = ["PAGES", "command_line", "commands", "plain", "suite_file"]
 
 SCHEMA = Path(__file__).resolve().parent.parent / "suites" / "suite.schema.json"
 
@@ -41,9 +42,9 @@ def _section(name: str, command: Any) -> Iterator[str]:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option"]
     called = " ".join([f"glance-bench {name}", *map(_argument, arguments), "[OPTIONS]"])
-    yield from (f"## {name}", "", " ".join((command.help or "").split()), "", "```text", called, "```", "")
-    told = [(f"`{_argument(p)}`", p.help or "") for p in arguments if p.help]
-    told += [(", ".join(f"`{spelling}`" for spelling in _spellings(p)), p.help or "") for p in options]
+    yield from (f"## {name}", "", plain(command.help or ""), "", "```text", called, "```", "")
+    told = [(f"`{_argument(p)}`", plain(p.help)) for p in arguments if p.help]
+    told += [(", ".join(f"`{spelling}`" for spelling in _spellings(p)), plain(p.help or "")) for p in options]
     yield from _table(("argument or option", "meaning"), told)
 
 
@@ -54,7 +55,7 @@ def _argument(parameter: Any) -> str:
 
 def _spellings(option: Any) -> list[str]:
     """Of ``--output``: "--output PATH", "-o"; of a flag all that it may be called."""
-    names = [*option.opts, *option.secondary_opts]
+    names = sorted([*option.opts, *option.secondary_opts], key=len)
     if option.is_flag:
         return names
     long = next(name for name in names if name.startswith("--"))
@@ -75,10 +76,10 @@ def suite_file() -> str:
 
 
 def _block(name: str, block: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"## {name}", "", " ".join(block.get("description", "").split()), "")
+    yield from (f"## {name}", "", plain(block.get("description", "")), "")
     required = block.get("required", ())
     rows = [
-        (f"`{key}`", _kind(value), _default(value, key in required), value.get("description", ""))
+        (f"`{key}`", _kind(value), _default(value, key in required), plain(value.get("description", "")))
         for key, value in block["properties"].items()
     ]
     yield from _table(("key", "value", "default", "meaning"), rows)
@@ -119,6 +120,11 @@ def _bounds(value: Mapping[str, Any]) -> str:
     bounds = [f"{words} {value[key]:g}" for key, words in said.items() if key in value]
     bounds += [f"a multiple of {value['multipleOf']:g}"] if "multipleOf" in value else []
     return f", {', '.join(bounds)}" if bounds else ""
+
+
+def plain(text: str) -> str:
+    """A text of the program on one line of Markdown, where only backticks keep their meaning."""
+    return re.sub(r"([\\<*_\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -91,7 +91,12 @@ def test_the_command_line_reference_has_every_command_and_option() -> None:
             for spelling in (*parameter.opts, *parameter.secondary_opts):
                 if spelling.startswith("-"):
                     assert re.search(rf"`{spelling}[` ]", sections[name]), f"{name} {spelling}"
-            assert (parameter.help or "").replace("|", "\\|") in sections[name]
+            assert " ".join((parameter.help or "").split()) in sections[name].replace("\\", "")
+
+
+def test_texts_of_the_program_are_not_taken_for_markup() -> None:
+    assert generated.plain("runs/<suite>[-<profile>] *a* `b`") == r"runs/\<suite>\[-\<profile>\] \*a\* `b`"
+    assert r"runs/\<suite>\[-\<profile>\]" in generated.command_line()
 
 
 def test_the_suite_reference_has_every_key_of_the_schema() -> None:
