@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from glance_bench import stats
 from glance_bench.comparison import compare, compare_each, sides_of, two_samplers
 from glance_bench.comparison.pairing import pair
 from glance_bench.errors import GlanceBenchError
 from glance_bench.evidence import Evidence
+from glance_bench.stats import significance
 
 from .made_evidence import column, evidence
 
@@ -107,3 +109,15 @@ def test_pairs_without_a_common_prompt_are_refused() -> None:
     sides = [next(sides_of(source)) for source in (one, other)]
     with pytest.raises(GlanceBenchError, match="no prompt in common"):
         list(compare_each([pair(*sides)], sliced=lambda _: False))
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+def test_signs_that_need_no_drawing_give_the_p_value_of_drawn_ones(
+    alternative: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mean in (-0.5, -0.05, 0.0, 0.05, 0.5):
+        delta = np.random.default_rng(2).normal(mean, 0.5, 600)
+        found = stats.sign_flip(delta, alternative=alternative)
+        with monkeypatch.context() as patched:
+            patched.setattr(significance, "CERTAIN", np.inf)
+            assert found == stats.sign_flip(delta, alternative=alternative)

@@ -1,20 +1,18 @@
-"""The documents name files that exist, commands that exist, and YAML that loads."""
+"""The documents name files that exist and cards that compile. Their commands: test_docs_commands."""
 
-import os
 import re
-import shlex
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from glance_bench.cli import app
 from glance_bench.samplers.cards import Geometry, load_card
 from glance_bench.trajectory import FLUX_SHIFT, QWEN_SHIFT
+from tests.documents import DOCUMENTS, ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "reports").glob("*.md")])
 README = (ROOT / "README.md").read_text()
 TOP_LEVEL = {p.name for p in ROOT.iterdir()} - {"runs"}
 
@@ -56,40 +54,8 @@ def test_files_named_in_backticks_exist(document):
     assert sorted(p for p in paths if not (ROOT / p).exists()) == []
 
 
-@cache
-def help_text(*command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", "from glance_bench.cli import main; main()", *command, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"},
-    )
-    assert done.returncode == 0, f"glance-bench {' '.join(command)} --help: {done.stderr}"
-    return done.stdout
-
-
-def shell_lines() -> list[str]:
-    """Every line that a document tells the reader to type."""
-    blocks = [block for path in DOCUMENTS for block in fenced(path.read_text(), "bash")]
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
-
-
-def glance_bench_commands() -> list[str]:
-    parts = [part.strip() for line in shell_lines() for part in line.split("&&")]
-    return sorted({part for part in parts if part.startswith("glance-bench ")})
-
-
-@pytest.mark.parametrize("line", glance_bench_commands())
-def test_commands_and_options_exist(line):
-    words = shlex.split(line, comments=True)[1:]
-    text = help_text(*words[: 2 if words[0] in ("train", "baseline") else 1])
-    options = [word for word in words if word.startswith("-")]
-    assert [option for option in options if option not in text] == []
-
-
 def test_every_command_of_the_program_is_in_the_readme():
-    commands = set(re.findall(r"^[ │]*([a-z][a-z-]*)  +\S", help_text().split("Commands")[-1], re.M))
+    commands = set(get_command(app).commands)
     assert {"run", "plan", "trajectory", "list", "schema", "verify"} <= commands
     assert {c for c in commands if f"glance-bench {c}" not in README} == set()
 

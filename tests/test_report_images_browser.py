@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from glance_bench.evidence import read_evidence, write_evidence
 from glance_bench.prompts import Prompt
 from glance_bench.report import render
 from tests.browser import ARGUMENTS, Opened, find_chromium
@@ -105,7 +106,7 @@ def test_a_page_of_prompts_has_every_sampler_from_the_same_noise(
     image = row.locator("img").nth(1)
     image.scroll_into_view_if_needed()
     expect(image).to_have_js_property("naturalWidth", 64)
-    assert image.get_attribute("alt", timeout=100).endswith("native-10, seed 1003")  # type: ignore[union-attr]
+    assert image.get_attribute("alt").endswith("native-10, seed 1003")  # type: ignore[union-attr]
     assert row.locator(".tile").first.evaluate("e => getComputedStyle(e).position") == "sticky"
     assert row.evaluate("e => getComputedStyle(e).contentVisibility") == "auto"
     assert set(page.locator("#view-prompts img").evaluate_all("a => a.map(e => e.loading)")) == {"lazy"}
@@ -136,7 +137,7 @@ def test_tiles_show_the_values_of_the_table_and_how_they_stand(
     assert marks["▼"] and marks["≈"] and marks[""] == 24
 
 
-@pytest.mark.parametrize("column", ["truth", "clip[fake]", "ocr_word_accuracy"])
+@pytest.mark.parametrize("column", ["truth", "ocr_word_accuracy"])
 def test_the_orders_are_those_of_the_table(
     opened: Open, report: Path, table: pd.DataFrame, column: str
 ) -> None:
@@ -227,6 +228,17 @@ def overall(table: pd.DataFrame) -> pd.DataFrame:
             best = scaled if best is None else best.combine(scaled, np.fmax)
     assert best is not None
     return best
+
+
+def test_a_cell_of_the_leaderboard_opens_its_images_worst_first(
+    opened: Open, report: Path, table: pd.DataFrame
+) -> None:
+    page = opened(report, "overview")
+    row = page.locator(".leaderboard").first.get_by_role("row").filter(has_text="uniform-8")
+    row.locator("a[title^=CLIP]").click()
+    expect(page.locator("#view-prompts [name=metric]")).to_have_value("clip[fake]")
+    expect(page.locator("#view-prompts .tile.chosen")).to_have_count(24)
+    assert ids(page) == ordered(grid(table, "clip[fake]")["uniform-8"])
 
 
 def test_nothing_is_slow_over_ten_thousand_prompts_and_ten_samplers(opened: Open, report: Path) -> None:
@@ -413,6 +425,65 @@ def test_the_detail_page_says_how_to_make_the_image_again(opened: Open, report: 
     assert len(files) == len(NAMES) and all(file.endswith(".png") for file in files)
 
 
+def test_strips_are_placed_by_the_noise_that_was_left(opened: Open, tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "run", prompts_of(3), models=["testbed-flux"], samplers=["teacher-50", "uniform-4"]
+    )
+    finish(run)
+    report = render([run.folder], run.folder / "report").page
+    file = "../" + str(run.records()["image"].iloc[0])
+    steps = [
+        [(1.0, "slow"), (0.5, "fast"), (0.48, "fast"), (0.1, "fast")],
+        [(1.0, ""), (0.5, ""), (0.49, ""), (0.48, "")],
+    ]
+    strips = [
+        [
+            {"sigma": sigma, "step": i, "adapter": adapter, "file": file}
+            for i, (sigma, adapter) in enumerate(own)
+        ]
+        for own in steps
+    ]
+    text = report.read_text(encoding="utf-8")
+    assert '"strips":[]' in text
+    report.write_text(text.replace('"strips":[]', '"strips":[1]'), encoding="utf-8")
+    place = report.parent / "data" / "b0" / "strips" / "1.js"
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(f'GB.put("b0/strips/1",{json.dumps(strips)});', encoding="utf-8")
+
+    page = opened(report, "prompt?row=0")
+    expect(page.locator("#view-prompt .count")).to_have_text("1 of 3")
+    assert page.locator("#view-prompt .way").is_hidden()
+    page.keyboard.press("j")
+    lanes = page.locator("#view-prompt .lane")
+    expect(lanes).to_have_count(2)
+    assert lanes.locator(".named").all_inner_texts() == ["teacher-50", "uniform-4"]
+    first, second = (
+        [
+            float(left)
+            for left in lanes.nth(lane)
+            .locator("figure")
+            .evaluate_all("all => all.map((e) => parseFloat(e.style.left))")
+        ]
+        for lane in range(2)
+    )
+    assert first[0] == second[0] == 0 and first[1] == second[1]  # the same noise level, one below the other
+    assert first[3] == pytest.approx(1.8 * first[1])
+    assert second[3] == second[2] + 76 == second[1] + 2 * 76  # pictures do not lie on each other
+    assert first[2] == second[3]
+    assert lanes.nth(0).locator("figcaption").all_inner_texts() == [
+        "\u03c3 1.00 slow",
+        "\u03c3 0.50 fast",
+        "\u03c3 0.48 fast",
+        "\u03c3 0.10 fast",
+    ]
+    colours = (
+        lanes.nth(0)
+        .locator("figure")
+        .evaluate_all("all => all.map((e) => getComputedStyle(e).borderTopColor)")
+    )
+    assert colours[0] != colours[1] == colours[2] == colours[3]
+
+
 # ---- failures ----
 
 
@@ -559,12 +630,13 @@ def test_texts_are_listed_and_a_heading_puts_the_worst_first(
 # ---- all of them ----
 
 
-@pytest.mark.parametrize("view", ["prompts", "prompt?row=2", "failures", "text"])
-def test_narrow_screens_do_not_scroll_sideways(opened: Open, report: Path, view: str) -> None:
-    page = opened(report, view, viewport={"width": 390, "height": 800})
-    expect(page.locator("section.view:visible h1")).to_be_visible()
-    expect(page.locator("section.view:visible :is(.row, .tile, tbody tr)").first).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+def test_narrow_screens_do_not_scroll_sideways(opened: Open, report: Path) -> None:
+    page = opened(report, "prompts", viewport={"width": 390, "height": 800})
+    for view in ("prompts", "prompt?row=2", "failures", "text"):
+        page.goto(f"{report.as_uri()}#/{view}")
+        expect(page.locator("section.view:visible h1")).to_be_visible()
+        expect(page.locator("section.view:visible :is(.row, .tile, tbody tr)").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_hostile_texts_stay_text(opened: Open, tmp_path: Path) -> None:
@@ -587,6 +659,20 @@ def test_hostile_texts_stay_text(opened: Open, tmp_path: Path) -> None:
         page.goto(f"{report.as_uri()}#/{view}")
         expect(page.locator(f"#view-{view} .items > *").first).to_be_visible()
     assert page.locator("[onerror], main script").count() == 0
+
+
+def test_without_images_the_values_are_still_there(opened: Open, report: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    write_evidence(read_evidence(report.parent.parent), kept)
+    page = opened(render([kept], tmp_path / "report").page, "prompts?sort=worst&sampler=4")
+    rows = page.locator("#view-prompts .row")
+    expect(rows).to_have_count(24)
+    assert set(rows.first.locator(".absent").all_inner_texts()) == {"not kept"}
+    rows.first.get_by_role("link").first.click()
+    expect(page.locator("#view-prompt .tile dd").first).to_be_visible()
+    assert page.locator("#view-prompt .compared").is_hidden()
+    page.goto(page.url.split("#")[0] + "#/text")
+    expect(page.get_by_text("Nothing here has read the text of an image.")).to_be_visible()
 
 
 def test_one_sampler_has_nothing_to_fail_against(opened: Open, tmp_path: Path) -> None:

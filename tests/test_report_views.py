@@ -187,10 +187,11 @@ def test_prompts_that_moved_lead_to_their_own_page() -> None:
 
 
 def test_every_difference_leads_to_its_images() -> None:
-    found = pieces(report_of(three()))["b0/pair/2-1"]
-    assert found.links("prompts")[1:] == [
-        f"#/prompts?board=0&sort=worst&sampler=1&column={name}" for name in ("x", "y")
-    ]
+    found = pieces(report_of(three()))
+    for pair, sort, sampler in (("2-1", "worst", 1), ("0-1", "loss", 1), ("1-0", "loss", 1)):
+        assert found[f"b0/pair/{pair}"].links("prompts")[1:3] == [
+            f"#/prompts?board=0&sort={sort}&metric={name}&sampler={sampler}" for name in ("x", "y")
+        ]
 
 
 def test_the_latency_of_a_pair_is_the_median_of_ratios() -> None:
@@ -548,10 +549,10 @@ def test_what_a_run_trained_is_read_from_its_records(tmp_path: Path) -> None:
 
 def test_long_curves_are_means_of_stretches() -> None:
     points = thinned([float(k) for k in range(1, 121)])
-    assert len(points) == 60 and points[0] == (1.5, 1.5) and points[-1] == (119.5, 119.5)
+    assert len(points) == 20 and points[0] == (3.5, 3.5) and points[-1] == (117.5, 117.5)
     assert thinned([3.0, 5.0]) == [(1, 3.0), (2, 5.0)]
     drawn = Fragment(str(curves([Line("one", 1, [points])], "step", "loss")))
-    assert len(drawn.all("path", "line")) == 1 and 12 <= len(drawn.all("path", "mark")) <= 15
+    assert len(drawn.all("path", "line")) == 1 and 12 <= len(drawn.all("path", "mark")) <= 20
     assert curves([], "step", "loss") == ""
 
 
@@ -596,7 +597,8 @@ def test_the_testbed_is_said_to_stand_apart() -> None:
     assert "comparable with nothing that a paper prints" in found.text
     assert found.links("prompts") == ["#/prompts?board=0"]
     other = shown("papers", report_of(evidence({"a": {"x": NOISE}}, model="flux.1-dev")))
-    assert "TESTBED." not in other.text
+    assert "TESTBED." not in other.text and "Measured values come from the images of" in other.text
+    assert other.links("prompts") == ["#/prompts?board=0"]
 
 
 # ---- provenance ----
@@ -641,14 +643,20 @@ def test_provenance_has_suite_digests_recipes_and_commands() -> None:
 
 
 def test_a_run_can_be_made_again_from_its_own_suite(tmp_path: Path) -> None:
-    run = Run(tmp_path / "my runs" / "it's")
+    run = Run(tmp_path)
     run.write("manifest.json", {"adapters": []})
-    made = replace(three(), path=run.folder)
-    text = shown("provenance", report_of(made, runs={"made": run})).text
-    quoted = "'my runs/it'\"'\"'s"
+    made = replace(three(), name="it's mine")
+    text = shown("provenance", report_of(made, runs={made.name: run})).text
+    quoted = "'runs/it'\"'\"'s mine"
     assert (
         f"glance-bench run {quoted}/suite.json' -o again" in text and f"glance-bench verify {quoted}'" in text
     )
+    assert str(tmp_path) not in text
+
+
+def test_hashed_seeds_are_counted_and_not_listed() -> None:
+    rows = shown("provenance", report_of(three(seed=2**60))).tables[0][1:]
+    assert [row[6] for row in rows] == [f"{COUNT} different"] * 3
 
 
 def test_images_made_elsewhere_have_no_provenance() -> None:

@@ -80,6 +80,21 @@ def test_pairs_are_chosen_exchanged_and_addressed(opened: Opened, run: Path) -> 
     expect(heading).to_have_text("uniform-4 against teacher-50")
 
 
+def test_a_difference_opens_its_images(opened: Opened, file: Path) -> None:
+    page = opened.page
+    page.goto(f"{file.as_uri()}#/compare?board=0&a=teacher-50&b=uniform-4")
+    page.locator("#pair .effects a").first.click()
+    expect(page.locator("#view-prompts")).to_be_visible()
+    asked = page.locator("#view-prompts form")
+    expect(asked.locator("[name=metric]")).to_have_value("truth")
+    expect(asked.locator("[name=sort]")).to_have_value("loss")
+    expect(asked.locator("[name=sampler]")).to_have_value(str(NAMES.index("uniform-4")))
+    page.go_back()
+    page.locator("#pair details summary", has_text="Truth").last.click()
+    page.locator("#pair .moved a").first.click()
+    expect(page.locator("#view-prompt")).to_be_visible()
+
+
 def test_an_address_brings_its_pair_and_a_wrong_one_another(opened: Opened, file: Path) -> None:
     page = opened.page
     page.goto(f"{file.as_uri()}#/compare?board=1&a=native-10&b=uniform-8")

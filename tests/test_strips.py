@@ -145,6 +145,7 @@ def test_the_last_estimate_is_the_image(made: tuple[Run, Before, Any]) -> None:
         assert min(away[:2]) > away[2] > away[3] == 0, (key, away)
 
 
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`")  # two adapters are meant
 @pytest.mark.parametrize("name", ["testbed-flux", "testbed-qwen"])
 @pytest.mark.parametrize("sampler", ["native-8", "glance-8"])
 def test_an_estimate_at_a_middle_step_is_x_minus_sigma_v(

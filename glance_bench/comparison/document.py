@@ -216,7 +216,7 @@ def _judged(name: str, effects: Sequence[Effect], margins: Margins) -> dict[str,
 
 def _told(effect: Effect) -> dict[str, Any]:
     column = effect.column
-    told = asdict(effect) | {"column": column["name"], "delta": effect.delta}
+    told = vars(effect) | {"column": column["name"], "delta": effect.delta}
     for key in ("title", "metric", "better", "decimals"):
         told[key] = column[key]
     if effect.slicing is None:

@@ -44,7 +44,7 @@ def latencies(a: Side, b: Side) -> tuple[list[Latency], list[str]]:
     """One entry for each hardware and batch size on which both sides were timed, and why others have none."""
     timed = {name: blocks(side) for name, side in (("A", a), ("B", b))}
     if missing := [name for name, measured in timed.items() if not measured]:
-        return [], [f"latency: {' and '.join(missing)} was not timed"]
+        return [], [f"latency: {' and '.join(missing)} {'was' if len(missing) == 1 else 'were'} not timed"]
     shared = [key for key in timed["A"] if key in timed["B"]]
     if not shared:
         places = [sorted({hardware for hardware, _ in measured}) for measured in timed.values()]

@@ -91,10 +91,9 @@ class Pairing:
         """A column of samples, at all common prompts or at those ``among`` them."""
         place, prompts = self._by_prompt
         a, b = (self.images[f"{column}_{side}"].to_numpy(float) for side in "ab")
-        chosen = slice(None)
         if among is not None:
             chosen = np.array([prompt in among for prompt in prompts], dtype=bool)[place]
-        place, a, b = place[chosen], a[chosen], b[chosen]
+            place, a, b = place[chosen], a[chosen], b[chosen]
         there = np.isfinite(a), np.isfinite(b)
         both = there[0] & there[1]
         count = np.bincount(place[both], minlength=len(prompts))

@@ -105,7 +105,7 @@ def _indexed(board: Board, pictures: Pictures) -> dict[str, Any]:
         "rows": len(board.rows),
         "chunk": CHUNK,
         "categories": sorted({visible(prompt.category) for prompt in board.prompts}),
-        "notes": noted(board),
+        "notes": None if board.records is None else noted(board),
         "thumbs": pictures.thumbs,
         "originals": pictures.originals,
         "strips": sorted(board.strips),

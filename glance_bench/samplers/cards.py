@@ -49,6 +49,7 @@ __all__ = [
     "list_cards",
     "load_card",
     "lora_card",
+    "lora_name",
 ]
 
 ADAPTER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+@=-]*/[A-Za-z0-9][A-Za-z0-9._+@=-]*$"
@@ -331,6 +332,12 @@ def load_card(name_or_path: str) -> SamplerCard:
     return _read(shipped[name_or_path])
 
 
+def lora_name(file: str | Path, scale: float | None, like: str) -> str:
+    """What ``lora_card`` calls a sampler; the file need not be there, ``like`` is the name of its card."""
+    shown = "1" if scale is None else f"{scale:g}"
+    return f"{re.sub('[^A-Za-z0-9._+=-]', '-', Path(file).stem)[:40]}@{shown}-like-{like}"
+
+
 def lora_card(file: str | Path, scale: float | None, like: str) -> SamplerCard:
     """A sampler that plays the schedule and guidance of the card ``like`` with one LoRA throughout.
 
@@ -346,7 +353,7 @@ def lora_card(file: str | Path, scale: float | None, like: str) -> SamplerCard:
     shown = "1" if scale is None else f"{scale:g}"
     return base.model_copy(
         update={
-            "name": f"{re.sub('[^A-Za-z0-9._+=-]', '-', path.stem)[:40]}@{shown}-like-{base.name}",
+            "name": lora_name(path, scale, base.name),
             "title": f"{path.name} at {shown} on {base.name}",
             "description": f"One LoRA on the schedule of {base.name}.",
             "experts": [Expert(name="lora", lora=str(path), scale=scale)],

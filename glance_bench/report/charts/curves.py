@@ -66,7 +66,7 @@ def curves(lines: Sequence[Line], across: str, up: str, *, falling: bool = False
     )
 
 
-def thinned(values: Sequence[float], most: int = 60) -> list[tuple[float, float]]:
+def thinned(values: Sequence[float], most: int = 20) -> list[tuple[float, float]]:
     """(step, value) with steps from 1; of more than ``most`` values the means of stretches of equal length."""
     length = -(-len(values) // most)
     stretches = [values[i : i + length] for i in range(0, len(values), length)]

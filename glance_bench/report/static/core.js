@@ -81,7 +81,7 @@ const GB = (() => {
   };
   const absent = (text) => make("div", "absent", text);
   const picture = (board, row, sampler, image, prompt) => {
-    if (!image) return absent("not made");
+    if (!image) return absent(index.boards[board].notes ? "not made" : "not kept");
     const thumb = hasThumb(board, row, sampler);
     if (!thumb && !image.original) return absent("not kept");
     const shown = make("img");

@@ -1,7 +1,7 @@
 "use strict";
 // One prompt: every sampler's image from the same noise, two of them compared, the way there, and how to make one again.
 (() => {
-  const { index, make, box } = GB;
+  const { index, make, box, on } = GB;
   const section = document.getElementById("view-prompt");
   const find = (part) => section.querySelector(part);
   const [form, stage, tiles] = ["form", ".stage", ".strip"].map(find);
@@ -36,10 +36,11 @@
     tiles.replaceChildren(...order.map((sampler, at) => {
       const head = GB.button("", GB.named(board, sampler));
       head.dataset.sampler = sampler;
-      if (at < 9) { head.setAttribute("aria-keyshortcuts", at + 1); head.append(make("kbd", "", at + 1)); }
+      if (at < 9) { head.ariaKeyShortcuts = at + 1; head.append(make("kbd", "", at + 1)); }
       return GB.tile(seen, sampler, { head, href: images[sampler] && images[sampler].original });
     }));
     for (const name of ["with", "sampler"]) field(name).replaceChildren(...order.map((sampler) => new Option(samplers[sampler], sampler)));
+    find(".compared").hidden = !images.some(Boolean);
     const listed = trail();
     find(".count").textContent = `${listed.indexOf(row) + 1} of ${listed.length}`;
   };
@@ -60,10 +61,10 @@
     if (small.src !== undefined && images[sampler].original) {
       large = small.cloneNode();
       large.src = images[sampler].original;
-      large.addEventListener("error", () => large.replaceWith(small), { once: true });
+      on(large, "error", () => large.replaceWith(small), { once: true });
     }
     large.draggable = false;
-    large.addEventListener("load", () => large.classList.toggle("sharp", large.naturalWidth < 400));
+    on(large, "load", () => large.classList.toggle("sharp", large.naturalWidth < 400));
     return box("div", "pane", large, GB.named(board, sampler));
   };
   const swap = () => stage.classList.toggle("swapped");
@@ -71,26 +72,29 @@
   const choose = () => {
     const { board, row, mode, sampler } = now;
     for (const press of tiles.querySelectorAll("button")) {
-      press.setAttribute("aria-pressed", Number(press.dataset.sampler) === sampler);
-      press.closest("figure").classList.toggle("chosen", Number(press.dataset.sampler) === sampler);
+      const chosen = Number(press.dataset.sampler) === sampler;
+      press.ariaPressed = chosen;
+      const tile = press.closest("figure");
+      if (tile.classList.toggle("chosen", chosen)) tiles.scrollLeft = tile.offsetLeft - tiles.offsetLeft - tiles.clientWidth / 2;
     }
     field("with").value = now.with;
     field("sampler").value = sampler;
-    for (const press of form.querySelectorAll("[data-mode]")) press.setAttribute("aria-pressed", press.dataset.mode === mode);
+    for (const press of form.querySelectorAll("[data-mode]")) press.ariaPressed = press.dataset.mode === mode;
     for (const part of form.querySelectorAll("[data-for]")) part.hidden = part.dataset.for !== mode;
     const pair = [board, row, now.with, sampler].join();
     if (stage.dataset.pair !== pair) { stage.dataset.pair = pair; stage.replaceChildren(pane(now.with), pane(sampler)); zoomTo(1); }
     stage.dataset.mode = mode;
     stage.classList.remove("swapped");
     clearInterval(blinking);
-    if (mode === "blink" && field("auto").checked) blinking = setInterval(() => { if (section.hidden) clearInterval(blinking); else swap(); }, 700);
+    if (mode === "blink" && field("auto").checked) blinking = setInterval(() => section.hidden || swap(), 700);
     const again = find(`template[data-board="${board}"][data-sampler="${sampler}"]`);
     find(".again").hidden = !again;
     if (!again) return;
     const all = again.dataset.by === "limit";
-    find(".again code").textContent = again.content.textContent.trim() + (all ? ` --limit ${seen.place}` : ` --prompt '${seen.prompt.text.replaceAll("'", "'\\''")}'`);
-    find(".again .all").hidden = !all;
-    find(".again .who").textContent = `${index.boards[board].samplers[sampler]}, seed ${seen.prompt.seed}`;
+    const [who, code, hint] = find(".again").querySelectorAll(".who, code, .all");
+    code.textContent = again.content.textContent + (all ? ` --limit ${seen.place}` : ` --prompt '${seen.prompt.text.replaceAll("'", "'\\''")}'`);
+    hint.hidden = !all;
+    who.textContent = `${index.boards[board].samplers[sampler]}, seed ${seen.prompt.seed}`;
   };
 
   // ---- zoom and place, shared by both: fractions of a pane, whatever its size ----
@@ -106,32 +110,32 @@
     move((atX - x) * (1 - by), (atY - y) * (1 - by));
   };
   const boxOf = () => stage.firstElementChild.getBoundingClientRect();
-  stage.addEventListener("wheel", (event) => {
+  on(stage, "wheel", (event) => {
     if (zoom === 1 && event.deltaY > 0) return; // the page scrolls on
     event.preventDefault();
     const pane = event.target.closest(".pane")?.getBoundingClientRect() || boxOf();
     zoomTo(zoom * 1.2 ** -Math.sign(event.deltaY), (event.clientX - pane.left) / pane.width, (event.clientY - pane.top) / pane.height);
   }, { passive: false });
-  stage.addEventListener("pointerdown", (event) => stage.setPointerCapture(event.pointerId));
-  stage.addEventListener("pointermove", (event) => {
+  on(stage, "pointerdown", (event) => stage.setPointerCapture(event.pointerId));
+  on(stage, "pointermove", (event) => {
     const { left, width, height } = boxOf();
     if (!event.buttons) return;
     if (zoom > 1) move(event.movementX / width, event.movementY / height);
     else { field("edge").value = (100 * (event.clientX - left)) / width; slide(); }
   });
-  stage.addEventListener("keydown", (event) => {
+  on(stage, "keydown", (event) => {
     const way = { ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] }[event.key];
     if (way && zoom > 1) { event.preventDefault(); move(...way); }
   });
   const slide = () => { stage.style.setProperty("--edge", `${field("edge").value}%`); stage.style.setProperty("--gain", field("gain").value); };
 
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", ({ target }) => {
+  on(form, "submit", (event) => event.preventDefault());
+  on(form, "input", ({ target }) => {
     if (target.type === "range") slide();
     else if (target.name === "auto") choose();
     else go({ [target.name]: target.value });
   });
-  section.addEventListener("click", ({ target }) => {
+  on(section, "click", ({ target }) => {
     const press = target.closest("button");
     if (!press) return;
     const { mode, sampler, way, walk, zoom: by } = press.dataset;
@@ -145,27 +149,36 @@
 
   // ---- the way there: estimates of the image, placed by the noise that was left ----
   const SIZE = 76; // pixels of a picture and the gap beside it
+  const WIDE = 860;
+  // Where each noise level stands, the same for all samplers: in proportion, but for the room that pictures need.
+  const placed = (strips) => {
+    const levels = [...new Set(strips.flat().map(({ sigma }) => sigma))].sort((a, b) => b - a);
+    const free = strips.map(() => 0);
+    let left = 0;
+    return new Map(levels.map((sigma) => {
+      const here = [...strips.keys()].filter((sampler) => strips[sampler].some((each) => each.sigma === sigma));
+      left = Math.max(left, (1 - sigma / levels[0]) * WIDE, ...here.map((sampler) => free[sampler]));
+      for (const sampler of here) free[sampler] = left + SIZE;
+      return [sigma, left];
+    }));
+  };
   const drawWay = async (order) => {
     const { board, row } = seen;
     const { samplers, strips } = index.boards[board];
-    find(".way").hidden = !(strips || []).includes(row);
-    if (find(".way").hidden) return;
+    const hidden = !strips.includes(row);
+    find(".way").hidden = hidden;
+    if (hidden) return;
     const found = await GB.chunk(`b${board}/strips/${row}`);
-    const all = found.flat();
-    const adapters = [...new Set(all.map(({ adapter }) => adapter))];
-    const most = Math.max(...all.map(({ sigma }) => sigma));
-    const wide = Math.max(...found.map((own) => 2 * SIZE * own.length));
+    const at = placed(found);
+    const adapters = [...new Set(found.flat().map(({ adapter }) => adapter))];
     find(".lanes").replaceChildren(...order.filter((sampler) => found[sampler].length).map((sampler) => {
-      let free = 0;
-      const line = box("div", "line", ...found[sampler].map(({ sigma, step: number, adapter, file }) => {
-        const picture = Object.assign(make("img"), { src: file, loading: "lazy", alt: `${samplers[sampler]}, step ${number}` });
+      const line = box("div", "estimates", ...found[sampler].map(({ sigma, step: number, adapter, file }) => {
+        const picture = Object.assign(make("img"), { src: file, alt: `${samplers[sampler]}, step ${number + 1}` });
         const figure = box("figure", adapter ? `c${adapters.indexOf(adapter) % 8}` : "", picture, make("figcaption", "", `σ ${sigma.toFixed(2)} ${adapter}`));
-        const left = Math.max(free, (1 - sigma / most) * wide);
-        free = left + SIZE;
-        figure.style.left = `${left}px`;
+        figure.style.left = `${at.get(sigma)}px`;
         return figure;
       }));
-      line.style.width = `${wide + SIZE}px`;
+      line.style.width = `${Math.max(...at.values()) + SIZE}px`;
       return box("div", "lane", GB.named(board, sampler), line);
     }));
   };

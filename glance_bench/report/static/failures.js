@@ -16,7 +16,7 @@
   const failedToo = async (board, metric) => {
     const { rows, reference } = index.boards[board];
     const own = (await GB.values(board, metric)).subarray(reference * rows, (reference + 1) * rows);
-    const known = own.filter((value) => !Number.isNaN(value));
+    const known = own.filter((value) => !isNaN(value));
     const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
     const high = GB.columnOf(board, metric).better === "higher";
     return [...own.keys()].filter((row) => mean > 0 && (high ? own[row] < mean / 2 : own[row] > 2 * mean));

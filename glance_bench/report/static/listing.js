@@ -4,6 +4,7 @@
   const PAGE = 24;
   const { index, make } = GB;
   const box = (tag, className, ...children) => { const made = make(tag, className); made.append(...children); return made; };
+  const on = (target, type, act, options) => target.addEventListener(type, act, options);
   const button = (className, ...children) => Object.assign(box("button", className, ...children), { type: "button" });
   // A number of the address, if it is one below `count`.
   const place = (text, count, otherwise) => (/^\d+$/.test(text) && Number(text) < count ? Number(text) : otherwise);
@@ -18,7 +19,7 @@
     let count = 0;
     for (const each of places) {
       float[0] = key(each) + 0; // -0 becomes 0
-      if (!Number.isNaN(float[0])) packed[count++] = (bits[0] >>> 31 ? ~bits[0] >>> 0 : bits[0] + 2 ** 31) * SPAN + each;
+      if (!isNaN(float[0])) packed[count++] = (bits[0] >>> 31 ? ~bits[0] >>> 0 : bits[0] + 2 ** 31) * SPAN + each;
     }
     return Uint32Array.from(packed.subarray(0, count).sort(), (each) => each % SPAN);
   };
@@ -26,15 +27,14 @@
   // The rows that fit a category, a length of text and words (in any order) or an id.
   const matching = async (board, { category, span, q }) => {
     const prompts = await GB.prompts(board);
-    const words = (q || "").toLowerCase().split(/\s+/).filter(Boolean);
+    const words = q.toLowerCase().split(/\s+/);
     return Uint32Array.from(prompts.keys()).filter((row) => {
       const prompt = prompts[row];
       if (category && prompt.category !== category) return false;
       const size = span ? (prompt[span.field] ?? NaN) : 0;
-      if (span && !(size >= Number(span.least) && size <= Number(span.most))) return false;
-      if (!words.length || prompt.id === q) return true;
+      if (span && !(size >= span.least && size <= span.most)) return false;
       const text = prompt.text.toLowerCase();
-      return words.every((word) => text.includes(word));
+      return prompt.id === q || words.every((word) => text.includes(word));
     });
   };
 
@@ -57,12 +57,12 @@
   // How a value stands to the reference's from the same noise, as far as its decimals show.
   const against = (column, value, reference) => {
     const shift = sign(column) * (value - reference);
-    if (Number.isNaN(shift)) return box("dd");
+    if (isNaN(shift)) return box("dd");
     const [name, symbol, said] = Math.abs(shift) < 0.5 * 10 ** -column.decimals ? ["same", "≈", "the same as"]
       : shift > 0 ? ["up", "▲", "better than"] : ["down", "▼", "worse than"];
     const mark = make("span", name, symbol);
-    mark.setAttribute("role", "img");
-    mark.setAttribute("aria-label", `${said} the reference`);
+    mark.role = "img";
+    mark.ariaLabel = `${said} the reference`;
     return box("dd", "", mark);
   };
 
@@ -78,7 +78,7 @@
     if (image && image.state) figure.append(make("p", "broken", `✗ ${image.state === "black" ? "black image" : "non-finite values"}`));
     figure.append(box("dl", "", ...columns.flatMap((column) => {
       const [value, base] = [column.values[sampler * rows + row], column.values[reference * rows + row]];
-      if (Number.isNaN(value)) return [];
+      if (isNaN(value)) return [];
       const term = make("dt", "", column.title);
       term.title = column.name;
       return [box("div", column.name === sorted ? "sorted" : "", term, make("dd", "", GB.number(value, column.decimals)),
@@ -102,7 +102,7 @@
     if (prompt.text.length > 400) {
       heading.classList.add("long");
       const more = button("more", `Show all ${prompt.text.length} characters`);
-      more.addEventListener("click", () => { heading.classList.remove("long"); more.remove(); });
+      on(more, "click", () => { heading.classList.remove("long"); more.remove(); });
       parts.push(more);
     }
     const meta = box("p", "meta", make("bdi", "", prompt.id), make("bdi", "", prompt.category), make("span", "", `seed ${prompt.seed}`));
@@ -159,7 +159,7 @@
       count.textContent = made.length ? `${start + 1} to ${start + made.length} of ${places.length.toLocaleString("en")}` : "Nothing fits.";
       pager.hidden = last === 0;
       pager.querySelector("span").textContent = `page ${page + 1} of ${last + 1}`;
-      for (const each of pager.querySelectorAll("button")) each.setAttribute("aria-disabled", place(page + Number(each.dataset.turn), last + 1, null) === null);
+      for (const each of pager.querySelectorAll("button")) each.ariaDisabled = place(page + Number(each.dataset.turn), last + 1, null) === null;
       if (moved) { moved = false; list.focus({ preventScroll: true }); section.scrollIntoView(); }
     };
 
@@ -170,12 +170,12 @@
       if (next) next.querySelector("a").focus();
     };
 
-    form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("input", (event) => {
+    on(form, "submit", (event) => event.preventDefault());
+    on(form, "input", (event) => {
       clearTimeout(typing);
       typing = setTimeout(() => section.hidden || GB.go(name, state(), true), event.target.type === "search" ? 150 : 0);
     });
-    section.addEventListener("click", ({ target }) => {
+    on(section, "click", ({ target }) => {
       const pressed = target.closest("button:not([aria-disabled=true])");
       if (!pressed) return;
       const { turn: by, walk: step } = pressed.dataset;
@@ -190,26 +190,25 @@
   // ---- keys: a key presses the button that names it, and only outside of fields ----
   const typed = (target) => target.closest("textarea, select, input:not([type=range], [type=checkbox])");
   const keyed = () => [...document.querySelectorAll(".view:not([hidden]) [aria-keyshortcuts]")].filter((each) => each.checkVisibility());
-  const keyOf = (each) => each.getAttribute("aria-keyshortcuts");
   const dialog = box("dialog", "keys-help");
   const off = box("input", "");
   off.type = "checkbox";
   const help = () => {
     const close = button("", "Close");
-    close.addEventListener("click", () => dialog.close());
+    on(close, "click", () => dialog.close());
     dialog.replaceChildren(make("h2", "", "Keys"), box("dl", "", ...keyed().map((each) =>
-      box("div", "", box("dt", "", make("kbd", "", keyOf(each))), make("dd", "", each.firstChild.textContent)))),
+      box("div", "", box("dt", "", make("kbd", "", each.ariaKeyShortcuts)), make("dd", "", each.firstChild.textContent)))),
     box("label", "check", off, "only this one"), close);
     dialog.showModal();
   };
-  dialog.setAttribute("aria-label", "Keys");
+  dialog.ariaLabel = "Keys";
   document.body.append(dialog);
-  document.addEventListener("click", ({ target }) => { if (target.closest("button.help")) help(); });
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || dialog.open || typed(event.target)) return;
-    const pressed = keyed().find((each) => keyOf(each) === event.key);
+  on(document, "click", ({ target }) => { if (target.closest("button.help")) help(); });
+  on(document, "keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || typed(event.target)) return;
+    const pressed = keyed().find((each) => each.ariaKeyShortcuts === event.key);
     if (pressed && (!off.checked || event.key === "?")) { event.preventDefault(); pressed.click(); }
   });
 
-  Object.assign(GB, { box, button, place, ranked, matching, sign, columnOf, shown, look, named, tile, inOrder, asked, entry, listing });
+  Object.assign(GB, { box, on, button, place, ranked, matching, sign, columnOf, shown, look, named, tile, inOrder, asked, entry, listing });
 })();

@@ -1,13 +1,13 @@
 "use strict";
 // Prompts: what every sampler made of a prompt from the same noise, in a row.
 (() => {
-  const { index } = GB;
+  const { index, on } = GB;
 
   const least = (samplers, value) => {
     let low = NaN;
     for (const sampler of samplers) {
       const each = value(sampler);
-      if (each < low || Number.isNaN(low)) low = each;
+      if (each < low || isNaN(low)) low = each;
     }
     return low;
   };
@@ -40,14 +40,14 @@
       href: GB.address("prompt", { board, row, sampler }), chosen, sorted: asked.sort && asked.metric,
     })));
     strip.tabIndex = 0;
-    strip.setAttribute("role", "group");
-    strip.setAttribute("aria-label", "Samplers side by side");
+    strip.role = "group";
+    strip.ariaLabel = "Samplers side by side";
     return GB.entry(seen, chosen, strip);
   };
 
   const form = GB.listing("prompts", { order, item });
   // Whoever picks a metric or a sampler wants to see it at its worst.
-  form.addEventListener("input", ({ target }) => {
+  on(form, "input", ({ target }) => {
     const sort = form.elements.namedItem("sort");
     if (["metric", "sampler"].includes(target.name) && !sort.value) sort.value = "worst";
   });

@@ -1,7 +1,7 @@
 "use strict";
 // Text: what was wanted against what was read, word by word, and inside a word letter by letter.
 (() => {
-  const { make, box } = GB;
+  const { make, box, on } = GB;
 
   // The cheapest way from list a to list b, as pairs of places, null for none: leaving out and adding cost 1, replacing
   // costs what `price` says of two entries.
@@ -86,7 +86,7 @@
       const image = seen.images[place];
       const value = column ? seen.columns[0].values[place * GB.index.boards[board].rows + row] : NaN;
       const cell = box("td", "", image ? compared(wanted.join(" "), image.notes[note]) : "–");
-      if (!Number.isNaN(value)) cell.append(make("small", "", `${value === 1 ? "✓ " : value === 0 ? "✗ " : ""}${GB.number(value, column.decimals)}`));
+      if (!isNaN(value)) cell.append(make("small", "", `${value === 1 ? "✓ " : value === 0 ? "✗ " : ""}${GB.number(value, column.decimals)}`));
       return cell;
     }));
   };
@@ -99,12 +99,12 @@
       press.dataset.sampler = place;
       const head = box("th", "", press);
       head.scope = "col";
-      head.setAttribute("aria-sort", asked.sampler === String(place) ? "ascending" : "none");
+      head.ariaSort = asked.sampler === String(place) ? "ascending" : "none";
       return head;
     }));
     if (focused) heads.querySelector(`[data-sampler="${focused}"]`)?.focus();
   };
-  heads.addEventListener("click", ({ target }) => {
+  on(heads, "click", ({ target }) => {
     const press = target.closest("button");
     if (!press) return;
     const sampler = form.elements.namedItem("sampler");

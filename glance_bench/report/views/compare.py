@@ -107,14 +107,17 @@ def _effect(board: Board, i: int, j: int, row: Mapping[str, Any]) -> dict[str, A
         "cells": values(row),
         "bar": "" if None in counts else shares(*counts),
         "verdict": verdict(row) if "slice" not in row else row["verdict"],
-        "href": _samples(board, j, row["column"]),
+        "href": _samples(board, i, j, row["column"]),
     }
 
 
-def _samples(board: Board, sampler: int, column: str) -> str:
+def _samples(board: Board, i: int, j: int, column: str) -> str:
+    """The images behind a difference: by their loss where one side is the reference, else B's worst ones first."""
+    reference = board.samplers.index(board.reference)
     if column not in board.samples:  # a number of a whole set has no value an image
-        return link("prompts", board=board.number, sampler=sampler)
-    return link("prompts", board=board.number, sort="worst", sampler=sampler, column=column)
+        return link("prompts", board=board.number, sampler=j)
+    sort = "loss" if reference in (i, j) else "worst"
+    return link("prompts", board=board.number, sort=sort, metric=column, sampler=i if j == reference else j)
 
 
 def _first_rows(board: Board) -> dict[str, int]:

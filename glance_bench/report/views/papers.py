@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from markupsafe import Markup
@@ -15,36 +16,52 @@ from glance_bench.tables.filled import Filled
 from glance_bench.tables.published import Column, PaperTables, Row, Table, load_paper
 from glance_bench.tables.reasons import Machine, Reason
 from glance_bench.tables.sections import sections
+from glance_bench.tables.sheets import Sheet
 
 __all__ = ["TITLE", "context", "pieces"]
 
 TITLE = "Papers"
 PAPER = "glance"
 PIECE = "papers"
+SENTENCE = 40  # characters
 
 
 def context(report: Report) -> dict[str, Any]:
     """The paper and how its columns were measured; the tables are loaded."""
-    paper = load_paper(PAPER)
+    paper = _paper()
     return {
         "paper": paper.paper,
         "resolution": paper.resolution,
         "columns": list(paper.columns.values()),
         "piece": PIECE,
         "testbed": [board for board in report.boards if board.results["testbed"]],
+        "measured": [board for board in report.boards if not board.results["testbed"]],
     }
 
 
 def pieces(report: Report) -> Iterator[tuple[str, Markup]]:
     """The filled tables as HTML. Where two runs hold the same cell, the later one is taken."""
     filled = _filled(report)
-    content = environment().get_template("paper.html").render(sections=sections(filled))
-    yield PIECE, Markup(content)
+    shown = [
+        {"title": one.title, "about": one.about, "sheets": [(sheet, _wordy(sheet)) for sheet in one.sheets]}
+        for one in sections(filled)
+    ]
+    yield PIECE, Markup(environment().get_template("paper.html").render(sections=shown))
+
+
+def _wordy(sheet: Sheet) -> bool:
+    """Whether a sheet holds sentences, which want to be broken, and not numbers."""
+    return any(len(text) > SENTENCE for group in sheet.groups for line in group.lines for text in line)
+
+
+@cache
+def _paper() -> PaperTables:
+    return load_paper(PAPER)
 
 
 def _filled(report: Report) -> Filled:
     evidences = [replace(source.evidence, name=source.name) for source in report.sources]
-    return fill(load_paper(PAPER), evidences, _Anywhere())
+    return fill(_paper(), evidences, _Anywhere())
 
 
 class _Anywhere(Machine):

@@ -9,6 +9,7 @@ from typing import Any
 
 from glance_bench.report.model import Board, Report
 from glance_bench.report.views.prompts import MARKS
+from glance_bench.samplers.cards import lora_name
 
 __all__ = ["TITLE", "again", "context"]
 
@@ -57,7 +58,7 @@ def _options(sampler: str, suite: Mapping[str, Any]) -> list[str]:
         like = str(entry["like"])
         if "lora" in entry:
             file, scale = Path(str(entry["lora"])), entry.get("scale")
-            if sampler.startswith(f"{file.stem}@") and sampler.endswith(f"-like-{like}"):
+            if sampler == lora_name(file, scale, like):
                 weight = [] if scale is None else ["--scale", f"{scale:g}"]
                 return ["--samplers", like, "--lora", file.name, *weight, "--like", like]
         else:

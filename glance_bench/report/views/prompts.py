@@ -27,10 +27,19 @@ def context(report: Report) -> dict[str, Any]:
 
 
 def headlines(report: Report) -> dict[int, list[Mapping[str, Any]]]:
-    """By board, the columns of the leaderboard of which every image has a value of its own."""
+    """By board, the columns of the leaderboard of which every image has a value of its own.
+
+    As there, ``failed`` is one where an image failed.
+    """
     return {
-        board.number: [column for column in board.per_image if column["headline"]] for board in report.boards
+        board.number: [column for column in board.per_image if _told(board, column)]
+        for board in report.boards
     }
+
+
+def _told(board: Board, column: Mapping[str, Any]) -> bool:
+    failures = column["name"] == "failed" and bool((board.samples["failed"] > 0).any())
+    return failures or bool(column["headline"])
 
 
 def lengths(report: Report) -> dict[int, list[dict[str, Any]]]:
@@ -52,11 +61,12 @@ def _lengths(board: Board) -> list[dict[str, Any]]:
 
 
 def _filled(values: pd.Series, field: str, bins: Bins) -> list[dict[str, Any]]:
-    made, least = [], 0
+    made: list[dict[str, Any]] = []
+    least: float = 0
     for most, name in bins:
         if values.between(least, most).any():
             said = {"none": "no object", "4 or more": "4 objects or more"}.get(name, name)
             end = "Infinity" if most == math.inf else int(most)
-            made.append({"name": name, "title": said, "field": field, "least": least, "most": end})
-        least = math.inf if most == math.inf else int(most) + 1
+            made.append({"name": name, "title": said, "field": field, "least": int(least), "most": end})
+        least = most + 1
     return made if len(made) > 1 else []

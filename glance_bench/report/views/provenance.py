@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glance_bench.report.model import Board, Report, Source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["TITLE", "context"]
 
 TITLE = "Provenance"
 PARTS = ("checkpoint", "card", "trajectory")  # of what images are made of, as digests
-SETTINGS = ("resolution", "device", "dtype", "generation_version")
+LONGEST = 10**9  # a seed that a reader may still compare
 
 
 def context(report: Report) -> dict[str, Any]:
@@ -86,13 +89,20 @@ def _board(board: Board) -> dict[str, Any]:
                 "images": row["images"],
                 "made": made,
                 "settings": _settings(made) if made else "",
-                "seeds": f"{seeds.min()} to {seeds.max()}"
-                if len(seeds) and seeds.min() >= 0
-                else "not known",
+                "seeds": _seeds(seeds),
                 "stated": row.get("stated"),
             }
         )
     return {"board": board, "rows": rows}
+
+
+def _seeds(seeds: pd.Series) -> str:
+    """Those of a sampler's images; hashed ones are too long to say anything."""
+    if seeds.empty or seeds.min() < 0:
+        return "not known"
+    if seeds.max() > LONGEST:
+        return f"{seeds.nunique():,} different"
+    return f"{seeds.min()} to {seeds.max()}"
 
 
 def _settings(made: Mapping[str, Any]) -> str:

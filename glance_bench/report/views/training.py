@@ -38,7 +38,7 @@ def _source(report: Report, source: Source) -> dict[str, Any]:
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of the suite's ``train`` block in words."""
-    sample = entry["sample"]
+    sample = entry.get("sample") or {}
     drawn = sample.get("teacher")
     return {
         "name": str(entry["name"]),
@@ -57,13 +57,13 @@ def _model(board: Board, analysed: Mapping[str, Any]) -> dict[str, Any]:
     losses = {curve["adapter"]: curve["losses"] for curve in analysed.get("losses", [])}
     shown = [_adapter(board, adapter, losses) for adapter in adapters]
     groups = [
-        (title, list(group))
+        (title, _lines(list(group)))
         for title, group in groupby(shown, key=lambda one: SEED.sub("", one["adapter"].folder))
     ]
     return {
         "board": board,
         "adapters": shown,
-        "charts": [(title, group, _chart(group)) for title, group in groups],
+        "charts": [(title, lines, curves(lines, "training step", "loss")) for title, lines in groups],
         "errors": _errors(analysed),
     }
 
@@ -79,13 +79,16 @@ def _adapter(board: Board, adapter: Adapter, losses: Mapping[str, list[float]]) 
     }
 
 
-def _chart(group: list[dict[str, Any]]) -> Any:
-    lines = [
-        Line(one["adapter"].name, number, [thinned(one["losses"])])
-        for number, one in enumerate(group)
-        if one["losses"]
-    ]
-    return curves(lines, "training step", "loss")
+def _lines(group: list[dict[str, Any]]) -> list[Line]:
+    """A line an adapter. That of the first seed's slow and fast expert has the mark that they have in Schedule."""
+    folders = list(dict.fromkeys(one["adapter"].folder for one in group))
+    lines = []
+    for one in group:
+        adapter = one["adapter"]
+        number = 1 + 2 * folders.index(adapter.folder) + adapter.name.endswith("/fast")
+        if one["losses"]:
+            lines.append(Line(adapter.name, number, [thinned(one["losses"])]))
+    return sorted(lines, key=lambda line: line.number)
 
 
 def _analysis(source: Source) -> dict[str, Any]:
