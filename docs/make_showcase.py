@@ -24,12 +24,14 @@ from glance_bench.report.site import Options, write_report
 
 MB = 1_000_000
 REPORT_AT_MOST = 10 * MB
-SIZE = {"width": 1280, "height": 800}
+SIZE = {"width": 1280, "height": 1000}
 VIEWS = {  # picture: address in the report
     "report-overview": "#/overview",
     "report-prompts": "#/prompts?board=0&sort=loss",
     "report-failures": "#/failures?board=0",
 }
+SHOWN = """() => [...document.images].every((one) =>
+    one.complete || !one.checkVisibility() || one.getBoundingClientRect().top > innerHeight)"""
 
 
 def keep(folders: Sequence[Path], room: Path) -> list[Path]:
@@ -65,7 +67,7 @@ def size_of(folder: Path) -> int:
 
 
 def draw(page: Path, folder: Path) -> list[Path]:
-    """A picture of each of VIEWS that the report has, in 256 colours."""
+    """A picture of each of VIEWS that the report has."""
     from playwright.sync_api import sync_playwright
 
     browser = next(
@@ -79,15 +81,16 @@ def draw(page: Path, folder: Path) -> list[Path]:
         chromium = running.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
         tab = chromium.new_page(viewport=SIZE, color_scheme="light", reduced_motion="reduce")
         for name, address in VIEWS.items():
+            tab.goto("about:blank")  # else the next address would only be another place in the same page
             tab.goto(page.as_uri() + address)
             view = address.removeprefix("#/").partition("?")[0]
             if not tab.locator(f"#view-{view}:visible").count():
                 print(f"left out: the report has no view {view!r}", file=sys.stderr)
                 continue
-            tab.wait_for_load_state("networkidle")
-            tab.wait_for_timeout(500)  # pieces of data that the view asked for
+            tab.wait_for_timeout(1000)  # pieces of data that the view asked for
+            tab.wait_for_function(SHOWN)
             with Image.open(io.BytesIO(tab.screenshot())) as shot:
-                shot.convert("RGB").quantize(256).save(folder / f"{name}.png", optimize=True)
+                shot.convert("RGB").save(folder / f"{name}.png", optimize=True)
             drawn.append(folder / f"{name}.png")
         chromium.close()
     return drawn

@@ -76,4 +76,4 @@ def test_the_whole_of_it(runs: list[Path], tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "reports/testbed/report/index.html").is_file()
     for name in showcase.VIEWS:
         with Image.open(tmp_path / f"docs/images/{name}.png") as picture:
-            assert picture.size == (1280, 800) and len(picture.convert("RGB").getcolors(2**24)) > 20
+            assert picture.size == (1280, 1000) and len(picture.convert("RGB").getcolors(2**24)) > 20
