@@ -9,7 +9,7 @@ from PIL import Image
 
 from glance_bench.metrics.base import PairMetric
 from glance_bench.metrics.psnr import Psnr
-from glance_bench.report.gallery import gallery
+from tests.report_files import page_of
 
 from .engine_fixtures import fakes, make  # noqa: F401
 
@@ -40,8 +40,8 @@ def test_each_image_meets_the_teacher_s_of_the_same_noise(tmp_path: Path, fakes:
         np.mean([np.mean(values) for values in by_prompt.values()]), rel=1e-6
     )
     assert (cell["n"], cell["prompts"]) == (len(records["uniform-8"]), len(by_prompt))
-    shown = gallery(run, built, run.folder / "report")
-    assert [column["name"] for column in shown["columns"]] == ["psnr", "contrast"]
+    (shown,) = page_of(run.folder / "report").index["boards"]
+    assert [c["name"] for c in shown["columns"] if c["images"] and not c["flag"]] == ["psnr", "contrast"]
     assert [note["name"] for note in shown["notes"]] == ["words"]
 
 
