@@ -88,7 +88,10 @@ def _block(name: str, block: Mapping[str, Any]) -> Iterator[str]:
 def _default(value: Mapping[str, Any], required: bool) -> str:
     if required:
         return "required"
-    return "" if value.get("default") is None else f"`{json.dumps(value['default'])}`"
+    default = value.get("default")
+    if default is None or (isinstance(default, dict) and default):  # of a block: those of its own keys
+        return ""
+    return f"`{json.dumps(default)}`"
 
 
 def _kind(value: Mapping[str, Any]) -> str:
