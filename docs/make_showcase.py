@@ -1,11 +1,12 @@
 """Keep finished runs as a showcase: their numbers, one small report of all of them, and pictures of its pages.
 
-    python docs/make_showcase.py runs/quickstart runs/ablation-*
+    python docs/make_showcase.py runs/quickstart runs/ci --numbers runs/ablation-*
 
 For every run RUN it writes `reports/testbed/<name of the run>/`: its results, tables, prompts and suite as
-`glance-bench baseline save` keeps them, without images. `reports/testbed/report/` is a report of all of them that
-needs none of the runs: small copies of images, failures first, so many that the folder has at most 10 MB. The
-screenshots in `docs/images/` are made with Chromium from that report. A run that cannot be read is named and left out.
+`glance-bench baseline save` keeps them, without images. `reports/testbed/report/` is a report of those before
+`--numbers` that needs none of the runs: small copies of images, failures first, so many that the folder has at most
+10 MB. The screenshots in `docs/images/` are made with Chromium from that report. A run that cannot be read is named
+and left out.
 """
 
 import argparse
@@ -26,7 +27,7 @@ MB = 1_000_000
 REPORT_AT_MOST = 10 * MB
 SIZE = {"width": 1280, "height": 1000}
 VIEWS = {  # picture: address in the report
-    "report-overview": "#/overview",
+    "report-overview": "#/overview",  # from the leaderboard on
     "report-prompts": "#/prompts?board=0&sort=loss",
     "report-failures": "#/failures?board=0",
 }
@@ -89,6 +90,8 @@ def draw(page: Path, folder: Path) -> list[Path]:
                 continue
             tab.wait_for_timeout(1000)  # pieces of data that the view asked for
             tab.wait_for_function(SHOWN)
+            if view == "overview":
+                tab.evaluate("document.getElementById('boards').scrollIntoView()")
             with Image.open(io.BytesIO(tab.screenshot())) as shot:
                 shot.convert("RGB").save(folder / f"{name}.png", optimize=True)
             drawn.append(folder / f"{name}.png")
@@ -101,17 +104,26 @@ def main() -> int:
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="finished runs, the first shown first"
     )
+    parser.add_argument(
+        "--numbers",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="runs of which only the numbers are kept",
+    )
     parser.add_argument("--room", type=Path, default=Path("reports/testbed"), help="default reports/testbed")
     parser.add_argument("--pictures", type=Path, default=Path("docs/images"), help="default docs/images")
     options = parser.parse_args()
     kept = keep(options.runs, options.room)
     if not kept:
         return 3
+    others = keep(options.numbers, options.room)
     out = options.room / "report"
     print(f"{out}: {write_small(kept, out) / MB:.2f} MB")
     for picture in draw((out / "index.html").resolve(), options.pictures):
         print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
-    return 0 if len(kept) == len(options.runs) else 1
+    return 0 if len(kept + others) == len(options.runs + options.numbers) else 1
 
 
 if __name__ == "__main__":
