@@ -146,7 +146,13 @@ def test_the_command_serves_until_it_is_interrupted(run: Run, tmp_path: Path) ->
         "0",
     ]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True, cwd=tmp_path
+        command,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+        text=True,
+        cwd=tmp_path,
+        # A shell starts background jobs with SIGINT ignored, and tests may run in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             assert process.stdout is not None
