@@ -203,8 +203,13 @@ class FeatureFile:
     moments_only: Moments | None = None
 
     def rows(self) -> Features:
-        """float32[n, d], all of them. Raises UsageError where only moments were imported."""
-        return np.concatenate(list(self.parts()))
+        """float32[n, d], all of them, held once. Raises UsageError where only moments were imported."""
+        found = np.empty((self.n, self.d), dtype=np.float32)
+        start = 0
+        for part in self.parts():
+            found[start : start + len(part)] = part
+            start += len(part)
+        return found
 
     def parts(self) -> Iterator[Features]:
         """The rows, a few thousand at a time."""
