@@ -102,7 +102,10 @@ const [name, params] = parse();
 const moved = name !== current;
 for (const section of sections) section.hidden = section.id !== `view-${name}`;
 for (const anchor of document.querySelectorAll("nav a[data-view]")) {
-if (anchor.dataset.view === name) anchor.setAttribute("aria-current", "page"); else anchor.removeAttribute("aria-current");
+if (anchor.dataset.view === name) {
+anchor.setAttribute("aria-current", "page");
+anchor.parentElement.scrollLeft = anchor.offsetLeft - anchor.parentElement.offsetLeft - 40;
+} else anchor.removeAttribute("aria-current");
 }
 if (moved) {
 const title = document.querySelector(`nav a[data-view="${name}"]`);
