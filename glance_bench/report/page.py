@@ -19,8 +19,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from glance_bench.report.charts.marks import mark
 from glance_bench.report.chunks import CHUNK, noted, script_json
-from glance_bench.report.plot import mark
 from glance_bench.report.text import evaluations, interval, number, times, visible
 
 if TYPE_CHECKING:

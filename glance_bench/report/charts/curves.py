@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from glance_bench.report.charts.marks import COLOURS, mark
 from glance_bench.report.charts.scale import Scale, drawing
-from glance_bench.report.plot import COLOURS, mark
 from glance_bench.report.text import visible
 
 __all__ = ["Line", "curves", "thinned"]

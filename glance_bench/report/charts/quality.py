@@ -9,8 +9,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from glance_bench.report.charts.marks import COLOURS, mark
 from glance_bench.report.charts.scale import Scale, drawing
-from glance_bench.report.plot import COLOURS, mark
 from glance_bench.report.text import interval, number, visible
 
 __all__ = ["Cost", "quality_plot"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from glance_bench.report.charts.marks import mark
 from glance_bench.report.charts.scale import Scale, drawing
-from glance_bench.report.plot import mark
 from glance_bench.report.text import number, visible
 
 __all__ = ["PARTS", "key", "stages"]

@@ -7,10 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from glance_bench.report.charts.marks import whisker
 from glance_bench.report.charts.quality import Cost, quality_plot
 from glance_bench.report.flags import flagged
 from glance_bench.report.model import Board, Report
-from glance_bench.report.plot import whisker
 from glance_bench.report.text import latencies, number
 
 __all__ = ["TITLE", "context"]

@@ -11,6 +11,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from glance_bench.report.charts.scale import Scale
+
 __all__ = ["COLOURS", "mark", "whisker"]
 
 COLOURS = 8  # the page defines c0 to c7; c0 is the reference's
@@ -44,16 +46,13 @@ def whisker(cell: Mapping[str, Any], scale: tuple[float, float], index: int, wid
     """
     if cell["low"] is None or cell["high"] is None or scale[1] <= scale[0]:
         return Markup("")
-    low, value, high = (_between(cell[key], scale, 4, width - 4) for key in ("low", "value", "high"))
+    across = Scale(*scale, 4, width - 4)
+    low, value, high = (across(cell[key]) for key in ("low", "value", "high"))
     return Markup(
         f'<svg class="whisker" viewBox="0 0 {width} 10" width="{width}" height="10" aria-hidden="true">'
         f'<path class="rail" d="M2 5H{width - 2}"/><path class="reach" d="M{low:.1f} 5H{high:.1f}"/>'
         f"{mark(index, round(value, 1), 5, 3.2)}</svg>"
     )
-
-
-def _between(value: float, scale: tuple[float, float], start: float, end: float) -> float:
-    return start + (value - scale[0]) / (scale[1] - scale[0]) * (end - start)
 
 
 def _polygon(x: float, y: float, corners: Sequence[tuple[float, float]], size: float) -> str:
