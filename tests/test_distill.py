@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
+import json
 import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +16,12 @@ from accelerate import Accelerator
 from safetensors import safe_open
 
 from glance_bench.errors import GlanceBenchError
+from glance_bench.models.checkpoints import checkpoint_digest
 from glance_bench.models.recorder import Recorder
-from glance_bench.registry import FAMILIES, MODELS
+from glance_bench.registry import FAMILIES, MODELS, PROMPT_SETS
 from glance_bench.samplers.cards import load_card
+from glance_bench.samplers.lora_files import trained_adapters
+from glance_bench.sealed import sha256_file
 from glance_bench.testbed import distill
 from glance_bench.testbed.scenes import UNSEEN_WORDS, is_held_out
 from glance_bench.training import distill as training
@@ -79,16 +84,10 @@ def test_the_short_teacher_stops_at_every_level_of_the_students() -> None:
 
 
 def test_training_never_sees_a_held_out_scene() -> None:
-    held_out = {prompt.text for prompt in distill_prompts()}
+    held_out = {prompt.text for prompt in PROMPT_SETS.get("testbed")(None).prompts}
     for number in range(10240):
         scene, text = distill.training_prompt(number)
         assert not is_held_out(scene) and not set(scene.words) & set(UNSEEN_WORDS) and text not in held_out
-
-
-def distill_prompts() -> Any:
-    from glance_bench.registry import PROMPT_SETS
-
-    return PROMPT_SETS.get("testbed")(None).prompts
 
 
 def test_a_shard_is_made_once_and_appears_whole(tmp_path: Path) -> None:
@@ -122,7 +121,7 @@ def test_a_shard_is_made_once_and_appears_whole(tmp_path: Path) -> None:
 # -- the student ---------------------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass
+@dataclass
 class Student:
     """testbed-flux's transformer learning two steps of four made-up paths; everything but the seed is fixed."""
 
@@ -160,7 +159,9 @@ class Student:
             Accelerator(cpu=True),
             on_step,
         )
-        weights = {n: p.detach().clone() for n, p in family.pipe.transformer.named_parameters() if p.requires_grad}
+        weights = {
+            n: p.detach().clone() for n, p in family.pipe.transformer.named_parameters() if p.requires_grad
+        }
         return trained.losses, weights, family
 
 
@@ -179,3 +180,40 @@ def test_the_loss_falls_and_a_killed_training_ends_in_the_same_weights(
     save_lora(family.pipe.transformer, family.pipeline_class, file)
     with safe_open(file, "pt") as opened:
         assert '"transformer.lora_alpha": 20' in opened.metadata()["lora_adapter_metadata"]
+
+
+# -- what is packaged -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["testbed-flux", "testbed-qwen"])
+@pytest.mark.parametrize("steps", [4, 8])
+def test_packaged_loras_learnt_from_ten_thousand_paths_of_these_weights(name: str, steps: int) -> None:
+    entry = MODELS.get(name)
+    folder = entry.adapters / f"distilled-{steps}"
+    (known,) = json.loads((folder / "training.json").read_text())["experts"].values()
+    assert known["model"] == checkpoint_digest(entry.path) and known["samples"] >= 10_000
+    assert known["recipe"] == distill.recipe_for(entry.family, steps).model_dump(
+        mode="json", exclude={"title"}
+    )
+    assert known["seconds"] > 0 and known["teacher_seconds"] > 0 and known["teacher_evaluations"] > 10_000
+    assert len(known["losses"]) == known["recipe"]["steps"]
+    assert sum(known["losses"][-50:]) < 0.7 * sum(known["losses"][:50])
+    file = folder / known["file"]
+    assert sha256_file(file) == known["sha256"]
+    with safe_open(file, "pt") as opened:
+        metadata = json.loads(opened.metadata()["lora_adapter_metadata"])
+        kinds = {opened.get_slice(key).get_dtype() for key in opened.keys()}  # noqa: SIM118
+    assert metadata["transformer.r"] == metadata["transformer.lora_alpha"] == 20 and kinds == {"F16"}
+
+
+def test_packaged_loras_change_pixels(family: Any) -> None:
+    entry = MODELS.get(family.path.name)
+    embeds, noise = family.encode(CAPTIONS[:1]), family.noise([0])
+    geometry = replace(family.geometry(), adapters=trained_adapters(entry.adapters))
+    made = {
+        sampler: family.sample(load_card(sampler).compile(geometry), embeds, noise)
+        for sampler in ("distilled-4", "distilled-8", "uniform-4")
+    }
+    assert all((a != b).any() for a, b in itertools.combinations(made.values(), 2))
+    weights = {p.dtype for n, p in family.pipe.transformer.named_parameters() if "lora_" in n}
+    assert weights == {torch.float32}  # half the size on disk, not in use

@@ -48,7 +48,7 @@ KEEP = [*map(PLAYED.index, LEVELS[:-1]), len(PLAYED)]
 
 
 def training_prompt(index: int) -> tuple[Scene, str]:
-    """Scene number ``index`` of the training split, and its caption; kinds as in the last part of the model's training."""
+    """Scene number ``index`` of the training split, and its caption; kinds as late in the model's training."""
     rng = np.random.default_rng([SALT, index])
     kind = str(rng.choice(KINDS, p=CURRICULUM[-1][1]))
     scene = sample_scene(rng, kind)

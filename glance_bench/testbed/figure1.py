@@ -1,4 +1,4 @@
-"""`python -m glance_bench.testbed.figure1 RUN`: the paper's Figure 1 for the testbed, data and training against quality.
+"""`python -m glance_bench.testbed.figure1 RUN`: the paper's Figure 1 for the testbed, training against quality.
 
 RUN is a finished run of suites/ablations/distilled.yaml. What each sampler's adapters cost comes from the training.json
 beside them. Prints the table that the figure draws and the differences at equal cost; ``-o FILE`` draws it, and
@@ -125,7 +125,7 @@ def _differences(evidence: Evidence, model: str) -> Iterator[list[str]]:
 
 
 def draw(evidence: Evidence, format: str) -> bytes:
-    """One panel a model: seconds of making samples and training against truth; the area of a mark grows with the samples."""
+    """One panel a model: seconds of making samples and training against truth; more samples, larger marks."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
