@@ -95,7 +95,7 @@ def recipe_for(family: str, steps: int) -> Recipe:
         rank=20,
         alpha=20,
         targets=TARGETS[family],
-        steps=500,
+        steps=240,
         batch=64,
         learning_rate=1.5e-3,
         rate_schedule="cosine",
