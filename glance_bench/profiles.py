@@ -27,6 +27,15 @@ class Gpu:
     free_mib: int | None = None
     driver: str = ""
 
+    @property
+    def memory_gib(self) -> float:
+        return self.memory_mib / 1024
+
+    @property
+    def free_gib(self) -> float:
+        """What other processes leave; all of it where the driver does not say."""
+        return (self.memory_mib if self.free_mib is None else self.free_mib) / 1024
+
     def __str__(self) -> str:
         return f"{self.name}, {self.memory_mib / 1024:.0f} GB"
 
@@ -72,7 +81,9 @@ def parse_gpus(table: str) -> list[Gpu]:
         try:
             free, driver, *_ = [*fields[3:], "", ""]
             gpus.append(
-                Gpu(fields[0], int(fields[1]), float(fields[2]), int(free) if free.isdigit() else None, driver)
+                Gpu(
+                    fields[0], int(fields[1]), float(fields[2]), int(free) if free.isdigit() else None, driver
+                )
             )
         except (IndexError, ValueError) as error:
             raise GlanceBenchError(f"the GPU does not report itself fully ({line!r}): reset it") from error
@@ -116,7 +127,7 @@ def target_of(suite: Suite, resolved: Suite) -> Target:
     """
     if resolved.device == "cpu":
         return Target(None, here=True)
-    needs = suite.profiles[resolved.profile].needs if resolved.profile else Needs()
+    needs = suite.profiles[resolved.profile].needs if resolved.profile in suite.profiles else Needs()
     try:
         gpus = find_gpus()
     except GlanceBenchError:
@@ -145,7 +156,8 @@ def choose(
     forced = None if wanted in (None, "auto") else suite.with_profile(str(wanted))
     if forced and elsewhere and not target_of(suite, forced).here:
         return forced, f"profile: {wanted} (asked for, and planned for another machine than this one)"
-    gpus = find_gpus() if gpus is None else gpus
+    if gpus is None:
+        gpus = [] if forced and forced.device == "cpu" else find_gpus()
     if forced:
         lacking = missing(suite.profiles[str(wanted)].needs, gpus)
         if lacking:

@@ -13,7 +13,7 @@ from .record import Machine
 __all__ = ["ATTENTION", "BFLOAT16", "V100_TORCH", "attention", "gpu_findings", "has_kernels", "obstacle"]
 
 BFLOAT16 = 8.0  # the compute capability from which bfloat16 is real; below, it is emulated
-V100 = 7.0
+V100, TURING = 7.0, 7.5
 V100_TORCH = ("torch==2.10.0", "torchvision==0.25.0")  # constraints/v100.txt: the last with code for sm_70
 ATTENTION = ("float16", "bfloat16", "float32")
 
@@ -60,7 +60,7 @@ def obstacle(machine: Machine) -> Finding | None:
     if not machine.gpus:
         return None
     gpu = machine.gpus[0]
-    names = V100_TORCH if gpu.compute == V100 else ("torch", "torchvision")
+    names = V100_TORCH if V100 <= gpu.compute < TURING else ("torch", "torchvision")
     if torch.version is None:
         return Finding("torch", "bad", torch.error or "torch is not installed", pip(*names))
     told = f"torch {torch.version}"
@@ -129,6 +129,9 @@ def _without(gpu: Gpu, kernels: Sequence[str]) -> str:
 
 
 def _with_kernels(gpu: Gpu, names: Sequence[str]) -> str:
-    if gpu.compute <= V100:
+    """How to get a torch with code for it."""
+    if names == V100_TORCH:
         return pip(*names)
-    return pip("--upgrade", *names)
+    if gpu.compute > V100:  # newer than what this torch knows
+        return pip("--upgrade", *names)
+    return f"install an older torch with code for sm_{gpu.compute * 10:.0f}: pytorch.org/get-started/previous-versions"

@@ -71,7 +71,9 @@ def evaluation_flop(family: str, image_tokens: int, checkpoint: Path | None) -> 
         shape = _shape(family, checkpoint) or shape
     if shape is not None:
         return shape.flop(image_tokens), "its blocks' matrices and attention"
-    parameters = sum(_parameters(path) for path in ((checkpoint or Path()) / "transformer").glob("*.safetensors"))
+    parameters = sum(
+        _parameters(path) for path in ((checkpoint or Path()) / "transformer").glob("*.safetensors")
+    )
     return 2.0 * parameters * (image_tokens + PROMPT), "2 operations a parameter and token"
 
 
