@@ -19,7 +19,7 @@ ROUNDING = 0.95  # a 32 GB card reports a little less than 32 GiB
 
 @dataclass(frozen=True)
 class Gpu:
-    """One visible GPU: its name, memory in MiB and compute capability; None or "" for what the driver does not say."""
+    """One visible GPU: its name, memory in MiB, compute capability, free memory in MiB (None: not reported), driver."""
 
     name: str
     memory_mib: int
@@ -74,17 +74,17 @@ def find_gpus() -> list[Gpu]:
 
 
 def parse_gpus(table: str) -> list[Gpu]:
-    """GPUs from the driver's CSV. Raises GlanceBenchError for a line that does not give name, memory and compute."""
+    """GPUs from the driver's CSV: name, MiB, compute capability and, where the driver says them, free MiB and version.
+
+    Raises GlanceBenchError for a line that does not give the first three.
+    """
     gpus = []
     for line in filter(None, map(str.strip, table.splitlines())):
         fields = [field.strip() for field in line.split(",")]
         try:
-            free, driver, *_ = [*fields[3:], "", ""]
-            gpus.append(
-                Gpu(
-                    fields[0], int(fields[1]), float(fields[2]), int(free) if free.isdigit() else None, driver
-                )
-            )
+            free = int(fields[3]) if fields[3:] and fields[3].isdecimal() else None
+            driver = fields[4] if fields[4:] else ""
+            gpus.append(Gpu(fields[0], int(fields[1]), float(fields[2]), free, driver))
         except (IndexError, ValueError) as error:
             raise GlanceBenchError(f"the GPU does not report itself fully ({line!r}): reset it") from error
     return gpus

@@ -56,7 +56,7 @@ def obstacle(machine: Machine) -> Finding | None:
     """Why no GPU of the machine can be used, with the cure; None when one can, or when there is none to use."""
     torch = machine.torch
     if machine.driver_error:
-        return Finding("GPU", "bad", machine.driver_error, "nvidia-smi")
+        return Finding("GPU", "bad", machine.driver_error, _driver_cure(machine.driver_error))
     if not machine.gpus:
         return None
     gpu = machine.gpus[0]
@@ -126,6 +126,12 @@ def _bfloat16(compute: float) -> Finding:
 
 def _without(gpu: Gpu, kernels: Sequence[str]) -> str:
     return f"has no code for the {gpu.name} (sm_{gpu.compute * 10:.0f}), only for {' '.join(kernels)}"
+
+
+def _driver_cure(error: str) -> str:
+    if "mismatch" in error:
+        return "sudo reboot"  # the driver was updated since the machine started
+    return "sudo modprobe nvidia" if "communicate" in error else "nvidia-smi"
 
 
 def _with_kernels(gpu: Gpu, names: Sequence[str]) -> str:

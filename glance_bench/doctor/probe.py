@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from urllib.request import Request, urlopen
 from packaging.requirements import Requirement
 
 from ..errors import GlanceBenchError
-from ..machine import processor, threads
+from ..machine import free_ram_gib, processor, threads
 from ..profiles import find_gpus
 from ..prompts.files import is_here
 from ..prompts.sources import SOURCES
@@ -39,14 +39,13 @@ def probe(*, network: bool = False) -> Machine:
         gpus = find_gpus()
     except GlanceBenchError as error:
         driver_error = str(error)
-    ram, free = _memory()
     return Machine(
         platform=platform.platform(),
         python=platform.python_version(),
         processor=processor(),
         threads=threads(),
-        ram_gib=round(ram, 1),
-        ram_free_gib=round(free, 1),
+        ram_gib=round(_ram(), 1),
+        ram_free_gib=round(free_ram_gib(), 1),
         gpus=tuple(gpus),
         driver_error=driver_error,
         torch=ask_torch(),
@@ -77,18 +76,14 @@ def ask_torch(patience: float = PATIENCE) -> Torch:
         return Torch(error=f"torch ends the process that imports it (exit status {done.returncode}): {said}")
 
 
-def _memory() -> tuple[float, float]:
-    """GiB of memory that this process may use, and of it what is free; 0 where the system does not say."""
+def _ram() -> float:
+    """GiB of memory that this process may use; 0 where the system does not say."""
     try:
-        table = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return 0.0, 0.0
-    kib = {name: int(size) for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", table, re.M)}
-    total, free = kib.get("MemTotal", 0) / 2**20, kib.get("MemAvailable", 0) / 2**20
+        pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (OSError, ValueError):
+        return 0.0
     limit = MEMORY_LIMIT.read_text().strip() if MEMORY_LIMIT.is_file() else "max"
-    if limit.isdigit():  # of the container
-        total = min(total, int(limit) / 2**30)
-    return total, min(free, total)
+    return min(pages, int(limit) / 2**30) if limit.isdigit() else pages  # a container has its own limit
 
 
 def _disks() -> Iterator[Disk]:

@@ -22,6 +22,7 @@ from .record import Machine
 
 __all__ = ["Verdict", "judge_model", "judge_suite"]
 
+NO_GPU = "there is no GPU"
 LIBRARIES = {"int8": "optimum-quanto", "float8": "optimum-quanto", "nf4": "bitsandbytes"}
 
 
@@ -30,7 +31,8 @@ class Verdict:
     """Whether something runs. ``placements`` says how each model is placed on the GPU.
 
     ``because`` are the reasons why it does not, ``cures`` the commands that mend them, in their order. ``profile`` is
-    a suite's; ``waits`` are metrics' weights that are not there, without which a run goes on.
+    a suite's, and ``stands_in`` whether it has tiny models in place of those that need a GPU; ``waits`` are metrics'
+    weights that are not there, without which a run goes on.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Verdict:
     because: tuple[str, ...] = ()
     cures: tuple[str, ...] = ()
     profile: str | None = None
+    stands_in: bool = False
     waits: tuple[str, ...] = ()
 
     @property
@@ -53,6 +56,7 @@ class Verdict:
         special.pop("all-on-gpu", None)
         placed = f" with placement {' and '.join(special)}" if special else ""
         under = f", profile {self.profile}" if self.profile else ""
+        under += " (TINY MODELS STAND IN)" if self.stands_in else ""
         return f"runs{placed}{under}"
 
     def document(self) -> dict[str, Any]:
@@ -71,8 +75,8 @@ class _Reasons:
         self.because[why] = None
         self.cures |= dict.fromkeys(cure for cure in cures if cure)
 
-    def document(self) -> dict[str, tuple[str, ...]]:
-        return {"because": tuple(self.because), "cures": tuple(self.cures)}
+    def verdict(self, name: str, placements: dict[str, dict[str, Any]], **more: Any) -> Verdict:
+        return Verdict(name, placements, tuple(self.because), tuple(self.cures), **more)
 
 
 def judge_model(machine: Machine, name: str) -> Verdict:
@@ -85,9 +89,10 @@ def judge_model(machine: Machine, name: str) -> Verdict:
         if machine.gpus:
             placements = _place(machine, entry, machine.gpus[0], None, None, reasons)
         elif not machine.driver_error:
-            reasons.add("there is no GPU")
-        _fetched(machine, [str(entry.source)], reasons)
-    return Verdict(name, placements, **reasons.document())
+            reasons.add(NO_GPU)
+        if NO_GPU not in reasons.because:
+            _fetched(machine, [str(entry.source)], reasons)
+    return reasons.verdict(name, placements)
 
 
 def judge_suite(machine: Machine, name: str) -> Verdict:
@@ -101,18 +106,19 @@ def judge_suite(machine: Machine, name: str) -> Verdict:
         raise
     except GlanceBenchError as error:
         reasons.add(str(error))
-        return Verdict(suite.name, {}, **reasons.document())
+        return reasons.verdict(name, {})
     placements: dict[str, dict[str, Any]] = {}
     entries = [model_entry(entry) for entry in resolved.models]
     if resolved.device == "cuda" and not machine.gpus:
-        reasons.add("there is no GPU")
+        reasons.add(NO_GPU)
     elif resolved.device == "cuda":
         for entry in entries:
             placements |= _place(
                 machine, entry, machine.gpus[0], resolved.resolution, resolved.dtype, reasons
             )
     waits = _needed(machine, resolved, entries, reasons)
-    return Verdict(suite.name, placements, profile=resolved.profile, waits=waits, **reasons.document())
+    stands_in = on_gpu and resolved.device == "cpu"
+    return reasons.verdict(name, placements, profile=resolved.profile, stands_in=stands_in, waits=waits)
 
 
 def _torch(machine: Machine, reasons: _Reasons, *, gpu: bool) -> None:
@@ -164,9 +170,10 @@ def _fetched(machine: Machine, names: list[str], reasons: _Reasons) -> None:
     for name in absent:
         size = WEIGHTS[name].size if name in WEIGHTS else "prompts"
         reasons.add(f"{name} is not there ({size})", f"glance-bench prefetch {name}")
-    size = sum(WEIGHTS[name].gigabytes for name in absent if name in WEIGHTS)
+    total = sum(WEIGHTS[name].gigabytes for name in absent if name in WEIGHTS)
     for disk in machine.disks:
-        if disk.what == "hub cache" and disk.free_gb < size:
+        if disk.what == "hub cache" and disk.free_gb < total:
             reasons.add(
-                f"the hub cache has room for {disk.free_gb:g} of {size:g} GB", "export HF_HOME=/a/larger/disk"
+                f"the hub cache has room for {disk.free_gb:g} of {total:g} GB",
+                "export HF_HOME=/a/larger/disk",
             )
