@@ -37,7 +37,7 @@ class Gpu:
         return (self.memory_mib if self.free_mib is None else self.free_mib) / 1024
 
     def __str__(self) -> str:
-        return f"{self.name}, {self.memory_mib / 1024:.0f} GB"
+        return f"{self.name}, {self.memory_mib / 1024:.0f} GB" if self.memory_mib else self.name
 
 
 def find_gpus() -> list[Gpu]:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..models.placement import NATIVE_BFLOAT16
 from ..profiles import Gpu
 from .findings import Finding, pip
 from .record import Machine
 
-__all__ = ["ATTENTION", "BFLOAT16", "V100_TORCH", "attention", "gpu_findings", "has_kernels", "obstacle"]
+__all__ = ["ATTENTION", "V100_TORCH", "attention", "gpu_findings", "has_kernels", "obstacle"]
 
-BFLOAT16 = 8.0  # the compute capability from which bfloat16 is real; below, it is emulated
 V100, TURING = 7.0, 7.5
 V100_TORCH = ("torch==2.10.0", "torchvision==0.25.0")  # constraints/v100.txt: the last with code for sm_70
 ATTENTION = ("float16", "bfloat16", "float32")
@@ -44,7 +44,7 @@ def attention(compute: float) -> dict[str, str]:
     Flash attention takes 16-bit types from sm_80; the memory-efficient kernel takes float16 and float32, and bfloat16
     from sm_80; what neither takes goes the plain way, which holds the whole matrix of scores in memory.
     """
-    real = compute >= BFLOAT16
+    real = compute >= NATIVE_BFLOAT16
     return {
         "float16": "flash" if real else "memory-efficient",
         "bfloat16": "flash" if real else "math",
@@ -104,7 +104,7 @@ def gpu_findings(machine: Machine) -> Iterator[Finding]:
         yield _bfloat16(compute)
         picks = attention(compute)
         shown = ", ".join(f"{dtype} {picks[dtype]}" for dtype in ATTENTION)
-        yield Finding("attention", "ok" if compute >= BFLOAT16 else "note", shown)
+        yield Finding("attention", "ok" if compute >= NATIVE_BFLOAT16 else "note", shown)
 
 
 def gpu_document(compute: float) -> dict[str, Any]:
@@ -113,11 +113,11 @@ def gpu_document(compute: float) -> dict[str, Any]:
 
 
 def _real(compute: float) -> str:
-    return "real" if compute >= BFLOAT16 else "emulated"
+    return "real" if compute >= NATIVE_BFLOAT16 else "emulated"
 
 
 def _bfloat16(compute: float) -> Finding:
-    if compute >= BFLOAT16:
+    if compute >= NATIVE_BFLOAT16:
         return Finding("bfloat16", "ok", "real")
     return Finding(
         "bfloat16", "note", "emulated, whatever torch.cuda.is_bf16_supported() says; float16 is the fast type"

@@ -23,6 +23,7 @@ from .record import Machine
 __all__ = ["Verdict", "judge_model", "judge_suite"]
 
 NO_GPU = "there is no GPU"
+MINE = 0.9  # of a GPU's memory is free when nobody else uses it
 LIBRARIES = {"int8": "optimum-quanto", "float8": "optimum-quanto", "nf4": "bitsandbytes"}
 
 
@@ -61,7 +62,10 @@ class Verdict:
 
     def document(self) -> dict[str, Any]:
         """JSON data."""
-        return {**asdict(self), "runs": self.runs, "status": self.status}
+        plain = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+        return {**plain, "runs": self.runs, "status": self.status}
 
 
 class _Reasons:
@@ -140,9 +144,9 @@ def _place(
     except GlanceBenchError:
         return {}
     if plan is None:
-        reasons.add(
-            f"no placement of {entry.name} fits: {said['sequential']} even for sequential", "nvidia-smi"
-        )
+        others = "nvidia-smi" if gpu.free_gib < MINE * gpu.memory_gib else ""  # it lists who holds the memory
+        each = "; ".join(f"{name} {why}" for name, why in said.items())
+        reasons.add(f"no placement of {entry.name} fits: {each}", others)
         return {}
     _library(machine, plan, reasons)
     return {entry.name: plan.document()}

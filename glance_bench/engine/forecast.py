@@ -117,6 +117,7 @@ def document(made: Forecast, suite: Suite) -> dict[str, Any]:
     wanted = downloads(suite)
     return {
         "device": str(made.target),
+        "gpu": made.target.gpu is not None,
         "here": made.target.here,
         "hours": made.hours,
         "sources": sorted({row.pace.source for row in made.rows}),

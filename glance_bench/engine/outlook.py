@@ -81,11 +81,12 @@ def _rows(expected: Forecast, done: Mapping[tuple[str, str], int]) -> list[dict[
 def lines(document: dict[str, Any]) -> list[str]:
     """The document for people, one fact a line."""
     here = "" if document["here"] else ", which is not here: planned for another machine"
+    hours, sources = "GPU-hours" if document["gpu"] else "hours", " and ".join(document["sources"])
     shown = [
         f"{document['name']} in {document['run']}",
         *_progress(document),
         f"device      {printable(document['device'])}{here}",
-        f"hours       {_hours(document['hours'])} for the whole suite ({' and '.join(document['sources'])})",
+        f"{hours:<12}{_figure(document['hours'])} for the whole suite ({sources})",
         *_needs(document),
         "",
         f"{'model':<16}{'sampler':<24}{'steps':>6}{'NFE':>6}{'speed-up':>10}{'images':>9}{'done':>8}"
@@ -94,7 +95,7 @@ def lines(document: dict[str, Any]) -> list[str]:
     for row in document["samplers"]:
         names = f"{printable(row['model']):<16}{printable(row['sampler']):<24}"
         counts = f"{row['steps']:>6}{row['nfe']:>6}{row['speedup']:>10.2f}{row['images']:>9}{row['done']:>8}"
-        cost = f"{row['seconds']:>10.3g}{_hours(row['hours']):>10}  {row['source']}"
+        cost = f"{_figure(row['seconds']):>10}{_figure(row['hours']):>10}  {row['source']}"
         shown.append(names + counts + cost)
     shown += [
         "",
@@ -130,7 +131,7 @@ def _progress(document: dict[str, Any]) -> list[str]:
         f"images      {images['all']}, {images['done']} done",
         *([f"strips      {strips['all']}, {strips['done']} done"] if strips["all"] else []),
         f"evaluations {document['evaluations']:,}, {left['evaluations']:,} left",
-        f"disk        {left['disk'] / 1e6:,.1f} MB left to write",
+        f"to write    {_size(left['disk'])} of images left",
         f"time        about {duration(left['seconds'])} of generation left ({left['source']})",
     ]
 
@@ -144,9 +145,7 @@ def _needs(document: dict[str, Any]) -> list[str]:
             on_gpu = f"{one['gpu_gib']} GiB of GPU memory and " if one["gpu_gib"] else ""
             what = f"{one['plan']} in {one['dtype']}, {on_gpu}{one['ram_gib']} GiB of RAM ({one['source']})"
         shown.append(f"memory      {printable(one['model'])}: {printable(what)}")
-    shown.append(
-        f"images      {document['disk'] / 1e9:,.1f} GB on disk when all are made (half their pixels' bytes)"
-    )
+    shown.append(f"disk        {_size(document['disk'])} for all images (half their pixels' bytes)")
     for one in document["downloads"]:
         size = "size not stated" if one["gb"] is None else f"{one['gb']:.3g} GB"
         shown.append(f"download    {printable(one['name'])}, {size}{', here already' if one['here'] else ''}")
@@ -155,8 +154,13 @@ def _needs(document: dict[str, Any]) -> list[str]:
     return shown
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f} h" if hours >= 100 else f"{hours:.2g} h"
+def _figure(number: float) -> str:
+    """Three digits, and every one before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:,.1f} GB" if number >= 1e9 else f"{number / 1e6:,.1f} MB"
 
 
 def duration(seconds: float) -> str:
