@@ -24,6 +24,7 @@ from glance_bench.leaderboard import leaderboard
 from glance_bench.prompts import Prompt
 from glance_bench.report import comparison as comparison_text
 from glance_bench.report import standings
+from glance_bench.stats import Jackknife
 from glance_bench.sealed import json_bytes
 
 from .fake_run import finish, make_run, prompts_of
