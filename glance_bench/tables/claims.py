@@ -44,9 +44,12 @@ def check(
         if isinstance(claim, Retention):
             kept = own.kept
             if kept is not None and math.isfinite(kept.value):
-                return Checked(claim, again, measured=(*_percent(kept), own.score.run))
+                return Checked(
+                    claim, again, measured=(*_percent(kept), own.score.run), images=own.score.images
+                )
         else:
-            return Checked(claim, again, measured=(*_less(own.score, above.score), own.score.run))
+            less = _less(own.score, above.score)
+            return Checked(claim, again, measured=(*less, own.score.run), images=own.score.images)
     return Checked(claim, again, reason=lacking)
 
 

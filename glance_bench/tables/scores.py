@@ -22,9 +22,20 @@ if TYPE_CHECKING:
 
     from glance_bench.evidence import Evidence
 
-__all__ = ["Score", "boards", "column_of", "mean_score", "members", "retention", "score"]
+__all__ = ["Images", "Score", "boards", "column_of", "mean_score", "members", "retention", "score"]
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images that a score was measured on: one sampler's on one board of a run, and the column of their scores."""
+
+    run: str
+    model: str
+    prompt_set: str
+    sampler: str
+    column: str
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class Score:
     ``failed`` is how many of the sampler's images are black or not finite: they are scored like any other. ``corpus``
     is true of a distance between sets of images. Either ``by_prompt`` (float64 by prompt id: the score is their mean)
     or ``jackknife`` (the score without groups of prompts) is there to pair it with another score.
+    ``images`` is what it was measured on: an entry a seed, and of a mean over columns one for each part.
     """
 
     value: float
@@ -49,6 +61,7 @@ class Score:
     note: str = ""
     by_prompt: pd.Series | None = None
     jackknife: stats.Jackknife | None = None
+    images: tuple[Images, ...] = ()
 
     def times(self, scale: float) -> Score:
         """The same in another unit."""
@@ -116,6 +129,9 @@ def score(
         note=cells[0].get("note", ""),
         by_prompt=None if by_prompt is None else by_prompt.mean(axis=1),
         jackknife=jackknife,
+        images=tuple(
+            Images(evidence.name, board["model"], board["prompt_set"], row["sampler"], column) for row in rows
+        ),
     )
 
 
@@ -131,7 +147,9 @@ def mean_score(parts: Sequence[Score], name: str) -> Score:
     runs = ", ".join(dict.fromkeys(part.run for part in parts))
     n, prompts = min(part.n for part in parts), min(part.prompts for part in parts)
     failed = max(part.failed for part in parts)
-    return Score(value, low, high, n, prompts, runs, name, parts[0].seeds, failed, jackknife=jackknife)
+    images = tuple(one for part in parts for one in part.images)
+    seeds = parts[0].seeds
+    return Score(value, low, high, n, prompts, runs, name, seeds, failed, jackknife=jackknife, images=images)
 
 
 def retention(student: Score, teacher: Score) -> Ratio | None:
