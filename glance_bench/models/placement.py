@@ -75,7 +75,6 @@ BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, "float8": 8.0, "int8
 GIB = 2**30
 CONTEXT = 0.8  # GiB: CUDA's context, its libraries' workspaces, the allocator's rounding
 PROCESS = 2.0  # GiB of host memory: Python, torch and diffusers
-SHARD = 10.0  # GiB: how large published files are, where one at a time is read
 PINNED = 16 / 9  # torch rounds pinned memory up to a power of two; the large layers are 9 times one
 DECODED = (
     1000  # values a pixel, about, while an image is decoded: the last blocks are 96 to 256 channels wide
@@ -233,8 +232,6 @@ def refuse_emulation(dtype: str, compute: float | None, forced: bool) -> None:
 def _lacking(plan: Plan, gpu: Gpu | None, ram_gib: float) -> str:
     if gpu is None and plan.offload:
         return "has nothing to offload from without a GPU"
-    if gpu is None and plan.weights == "nf4":
-        return "is for GPUs"
     lacks = []
     if gpu is not None and plan.gpu_gib > gpu.free_gib:
         lacks.append(f"{plan.gpu_gib:.1f} GiB of the GPU, where {gpu.free_gib:.1f} are free")
@@ -270,8 +267,6 @@ def _needs(name: str, sizes: Sizes, pixels: int, dtype: str, encoding: str) -> t
         return CONTEXT + max(fetched + denoising, vae + decoding), PROCESS + max(encoders, kept + vae)
     stored = _gib(sizes.transformer, WEIGHTS.get(name, dtype))
     passing = transformer if name == "encode-then-drop" else _gib(sizes.transformer, "float16")
-    if name == "bnb-nf4":  # quantised on the GPU, file by file
-        passing = min(passing, SHARD)
     return CONTEXT + stored + vae + max(denoising, decoding), PROCESS + max(encoders, passing + vae)
 
 
