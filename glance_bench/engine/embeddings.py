@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -16,15 +16,15 @@ __all__ = ["Embeddings"]
 
 
 class Embeddings:
-    """One model's embeddings, ``embeddings/<checkpoint hash12>/<text hash>.<seal>.safetensors``.
+    """One model's embeddings, ``embeddings/<hash12 of what encodes>/<text hash>.<seal>.safetensors``.
 
     Texts are encoded one at a time, so that an embedding's bytes do not depend on its neighbours. Tensors
     may be torch's or numpy's; an entry's bool "truncated" says that the encoder cut the text.
     """
 
-    def __init__(self, run: Run, checkpoint: str) -> None:
+    def __init__(self, run: Run, encoded_by: str) -> None:
         self._run = run
-        self._folder = run.folder / "embeddings" / checkpoint[:12]
+        self._folder = run.folder / "embeddings" / encoded_by[:12]
         self._files = find_sealed(self._folder, "safetensors")
 
     def get(self, model: Any, text: str) -> dict[str, Any]:
@@ -38,6 +38,11 @@ class Embeddings:
         entry = model.encode([text])[0]
         self._files[key] = seal(self._folder, key, "safetensors", _pack(entry))
         return dict(entry)
+
+    def fill(self, model: Any, texts: Iterable[str]) -> None:
+        """Encode all that is missing of ``texts``, for a model that does not keep its encoders while it draws."""
+        for text in dict.fromkeys(texts):
+            self.get(model, text)
 
 
 def _pack(entry: Mapping[str, Any]) -> bytes:

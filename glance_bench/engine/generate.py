@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,44 +12,84 @@ from PIL import Image
 
 from ..errors import GlanceBenchError
 from ..machine import made_with, settle_threads
+from ..models.placement import refuse_emulation
 from ..models.recorder import Recorder
 from ..registry import FAMILIES
 from ..store import Run
 from ..terminal import Progress
 from .embeddings import Embeddings
+from .placements import FORCED, Outgrown
 from .plan import PlannedModel, Work
 from .trace import trace
 
-__all__ = ["check_device", "generate", "load_model", "png"]
+__all__ = ["check_device", "generate", "load_model", "out_of_memory", "placed_with", "png", "prepare"]
 
 
 def generate(run: Run, pending: Sequence[Work], progress: Progress) -> None:
-    """Make every unit of ``pending``, model by model. Each one is published as soon as it is whole."""
+    """Make every unit of ``pending``, model by model. Each one is published as soon as it is whole.
+
+    Raises Outgrown when one image does not fit under the placement that the model has.
+    """
     with progress.task("generate", sum(len(work.items) for work in pending)) as advance:
         for model in dict.fromkeys(work.sampler.model for work in pending):
             works = [work for work in pending if work.sampler.model == model]
-            placement = works[0].sampler.made_of
-            loaded = load_model(model, placement["device"], placement["dtype"])
-            embeddings = Embeddings(run, model.digest)
+            made_of = works[0].sampler.made_of
+            texts = [item.prompt.text for work in works for item in work.items]
+            loaded, embeddings = prepare(run, model, made_of["device"], made_of["dtype"], texts)
+            warn = once(progress.warn)
             for work in works:
-                _make(run, work, loaded, embeddings, progress)
+                _make(run, work, loaded, embeddings, warn, progress)
                 trace("generate", work.info.folder)
                 advance(len(work.items), f"{model.name} {work.sampler.name}")
 
 
+def prepare(
+    run: Run, model: PlannedModel, device: str, dtype: str, texts: Iterable[str]
+) -> tuple[Any, Embeddings]:
+    """The model of a plan, ready to draw, and its embeddings: under a placement those of ``texts`` are all made now.
+
+    Raises Outgrown when the model does not fit, and as ``load_model`` does.
+    """
+    loaded = load_model(model, device, dtype)
+    embeddings = Embeddings(run, model.encoded_by)
+    if model.placement:
+        try:
+            embeddings.fill(loaded, texts)
+            loaded.ready()
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            loaded.release()
+            raise Outgrown(model.name, model.placement) from error
+    return loaded, embeddings
+
+
 def load_model(model: PlannedModel, device: str, dtype: str) -> Any:
-    """The model of a plan, loaded by its family, offline.
+    """The model of a plan, loaded by its family, offline; under the plan's placement, if it has one.
 
     Raises GlanceBenchError when weights are missing or the device cannot be used.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     settle_threads()
-    check_device(device)
-    return FAMILIES.get(model.family).load(model.path, device=device, dtype=dtype)
+    check_device(device, dtype)
+    placed = {"placement": model.placement} if model.placement else {}
+    return FAMILIES.get(model.family).load(model.path, device=device, dtype=dtype, **placed)
 
 
-def check_device(device: str) -> None:
-    """Raises GlanceBenchError when ``cuda`` is asked for and torch has no GPU to use."""
+def once(warn: Callable[[str], None]) -> Callable[[str], None]:
+    """``warn`` for its first message only."""
+    told: list[str] = []
+
+    def say(message: str) -> None:
+        if not told:
+            told.append(message)
+            warn(message)
+
+    return say
+
+
+def check_device(device: str, dtype: str = "float32") -> None:
+    """Raises GlanceBenchError when ``cuda`` is asked for and torch has no GPU, or one that only emulates ``dtype``."""
     if device == "cuda":
         import torch
 
@@ -58,10 +98,19 @@ def check_device(device: str) -> None:
                 f"torch {torch.__version__} finds no usable GPU; check the driver with "
                 "nvidia-smi, and that this torch was built for this GPU"
             )
+        major, minor = torch.cuda.get_device_capability()
+        refuse_emulation(dtype, major + minor / 10, bool(os.environ.get(FORCED)))
 
 
-def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Progress) -> None:
-    batch_size = work.made_of["batch_size"]
+def _make(
+    run: Run,
+    work: Work,
+    model: Any,
+    embeddings: Embeddings,
+    not_finite: Callable[[str], None],
+    progress: Progress,
+) -> None:
+    batch_size, placement = work.made_of["batch_size"], work.sampler.model.placement
     images: list[bytes] = []
     rows: list[dict[str, Any]] = []
     start = 0
@@ -74,16 +123,24 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
             noise = model.noise([item.seed for item in items], resolution=size)
             pixels = model.sample(work.sampler.trajectory, embeds, noise, recorder, resolution=size)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
+            if batch_size == 1 and placement:
+                model.release()
+                raise Outgrown(work.info.model, placement) from error
             if batch_size == 1:
                 raise GlanceBenchError(
                     f"{work.info.model} {work.info.sampler}: out of memory even for one image; "
-                    "free memory, lower 'resolution' or take a profile for a smaller machine"
+                    "free memory, lower 'resolution', take a profile for a smaller machine or try --placement auto"
                 ) from error
             batch_size = max(1, batch_size // 2)
             progress.warn(f"{work.info.sampler}: out of memory, going on with {batch_size} images at once")
             continue
+        if not all(recorder.finite):
+            not_finite(
+                f"{work.info.model} {work.info.sampler}: an image is not finite in {work.sampler.made_of['dtype']}"
+                f"{f' under placement {placement.name}' if placement else ''}; such images are kept and counted"
+            )
         for item, embed, picture, finite in zip(items, embeds, pixels, recorder.finite, strict=True):
             images.append(png(picture))
             rows.append(
@@ -105,8 +162,19 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
             )
         start += len(items)
     texts = [item.prompt.text for item in work.items]
-    made = {"made_of": work.made_of, "sampler_made_of": work.sampler.made_of, "made_with": made_with()}
+    made = {
+        "made_of": work.made_of,
+        "sampler_made_of": work.sampler.made_of,
+        "made_with": made_with() | placed_with(work.sampler.model),
+    }
     run.publish_unit(work.info, images, rows, texts, made)
+
+
+def placed_with(model: PlannedModel) -> dict[str, Any]:
+    """What ``made_with`` says of a placement: the plan, and the plans that ran out of memory before it."""
+    if model.placement is None:
+        return {}
+    return {"placement": {**model.placement.document(), "outgrown": list(model.outgrown)}}
 
 
 def png(picture: np.ndarray[Any, Any]) -> bytes:
@@ -116,7 +184,7 @@ def png(picture: np.ndarray[Any, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """Torch's error class is told by name, so that this module needs no torch."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return bool(names & {"MemoryError", "OutOfMemoryError"}) or "not enough memory" in str(error)

@@ -21,6 +21,7 @@ from ..terminal import Progress
 from ..units import read_unit
 from .adapt import train_missing
 from .pairs import PendingPairs, pending_pairs, score_pairs
+from .placements import Outgrown, moved_on, settled
 from .plan import Plan, PlannedSampler, Work, make_plan
 from .score import Pending, pending_scores
 from .strips import Strip, make_strips, pending_strips, strip_entries
@@ -57,24 +58,29 @@ def run_suite(suite: Suite, folder: Path, progress: Progress, *, time_again: boo
         raise UsageError(
             f"suite {suite.name!r} times nothing (timing: repeats: 0), so nothing can be timed again"
         )
-    plan = make_plan(suite)
     run = Run(folder)
     with run.lock():
+        suite = settled(suite, folder)
+        plan = make_plan(suite)
         missing = [job for job in plan.jobs if not job.done]
         if missing:
             train_missing(missing, suite, progress)
             plan = make_plan(suite)  # now the keys hash what was trained
-        for name, value in _with_imports(run, documents(plan), progress).items():
-            run.write(name, value)
+        _write(run, plan, progress)
         todo = survey(run, plan, progress)
         if time_again or not todo.done:
             run.write("env.json", environment(suite.device))
-        if todo.works:
+        while todo.works:
             from .generate import generate
 
             images = sum(len(work.items) for work in todo.works)
             progress.say(f"generate: {len(todo.works)} of {len(plan.works)} units, {images} images to make")
-            generate(run, todo.works, progress)
+            try:
+                generate(run, todo.works, progress)
+            except Outgrown as outgrown:
+                suite = _moved_on(suite, outgrown, progress)
+                plan = make_plan(suite)
+                _write(run, plan, progress)
             todo = survey(run, plan, progress)
         if todo.scores:
             from .score import score
@@ -95,6 +101,21 @@ def run_suite(suite: Suite, folder: Path, progress: Progress, *, time_again: boo
                 progress.say(f"time: {len(pending)} samplers, one image at a time, interleaved")
                 time_samplers(run, plan, pending, progress)
         return report(run, plan, progress)
+
+
+def _moved_on(suite: Suite, outgrown: Outgrown, progress: Progress) -> Suite:
+    suite, same = moved_on(suite, outgrown)
+    following = suite.placements[outgrown.model][-1]
+    anew = "" if same else "; its pixels are others, so all images of this model are made anew"
+    progress.warn(
+        f"{outgrown.model}: out of memory under {outgrown.plan.name}, going on with {following}{anew}"
+    )
+    return suite
+
+
+def _write(run: Run, plan: Plan, progress: Progress) -> None:
+    for name, value in _with_imports(run, documents(plan), progress).items():
+        run.write(name, value)
 
 
 def documents(plan: Plan) -> dict[str, dict[str, Any]]:

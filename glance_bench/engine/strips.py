@@ -27,7 +27,7 @@ from ..strips import SCHEMA, check_strip
 from ..terminal import Progress
 from ..units import read_unit
 from .embeddings import Embeddings
-from .generate import load_model, png
+from .generate import placed_with, png, prepare
 from .plan import Item, Plan, Work
 from .trace import trace
 
@@ -120,9 +120,9 @@ def make_strips(run: Run, pending: Sequence[Strip], progress: Progress) -> None:
     with progress.task("strips", len(pending), "strips") as advance:
         for model in dict.fromkeys(strip.work.sampler.model for strip in pending):
             own = [strip for strip in pending if strip.work.sampler.model == model]
-            placement = own[0].work.sampler.made_of
-            loaded = load_model(model, placement["device"], placement["dtype"])
-            embeddings = Embeddings(run, model.digest)
+            made_of = own[0].work.sampler.made_of
+            texts = [strip.item.prompt.text for strip in own]
+            loaded, embeddings = prepare(run, model, made_of["device"], made_of["dtype"], texts)
             for strip in own:
                 _make(run, strip, loaded, embeddings, progress)
                 trace("strips", f"{strip.folder}/{strip.key}")
@@ -168,7 +168,7 @@ def _make(run: Run, strip: Strip, model: Any, embeddings: Embeddings, progress: 
     document = {
         "schema": SCHEMA,
         "unit": info.key,
-        "made_with": made_with(),
+        "made_with": made_with() | placed_with(sampler.model),
         "model": info.model,
         "sampler": info.sampler,
         "prompt_set": info.prompt_set,

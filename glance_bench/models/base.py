@@ -303,7 +303,7 @@ class DiffusersFamily(ABC):
     def _encoder_device(self) -> torch.device:
         return self.device if self.placing is None else self.placing.encoder_device
 
-    def _last_encoding(self) -> None:
+    def _last_encoding(self) -> None:  # noqa: B027 (most families need nothing)
         """Encode what ``sample`` will need besides its prompts, before the encoders go."""
 
     def _guidance(self, step: Step) -> float:

@@ -36,7 +36,6 @@ says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +49,7 @@ __all__ = [
     "Plan",
     "activation_dtype",
     "choose",
-    "following",
+    "lacking",
     "placement",
     "placements",
     "refuse_emulation",
@@ -129,10 +128,10 @@ class Plan:
         return PLANS.index(self.name)
 
     @property
-    def numerics(self) -> dict[str, str]:
-        """What can change a pixel besides ``dtype``; empty for what a run without placement does."""
-        differs = {"weights": self.weights} if self.weights != "plain" else {}
-        return differs | ({"encoding": self.encoding} if self.encoding != self.dtype else {})
+    def numerics(self) -> str:
+        """What can change a pixel besides ``dtype``, such as "weights int8, encoding float32"; "" for the default."""
+        differs = [f"weights {self.weights}"] if self.weights != "plain" else []
+        return ", ".join(differs + ([f"encoding {self.encoding}"] if self.encoding != self.dtype else []))
 
     def dtype_for(self, compute: float | None) -> str:
         """What this plan's model computes in on a GPU of this compute capability; None is a CPU."""
@@ -208,16 +207,10 @@ def choose(
     """
     chosen, said = None, {}
     for plan in placements(model, resolution, gpu.compute if gpu else None, dtype):
-        lacking = _lacking(plan, gpu, ram_gib)
-        said[plan.name] = lacking or f"fits: {plan}"
-        chosen = chosen or (None if lacking else plan)
+        lacks = lacking(plan, gpu, ram_gib)
+        said[plan.name] = lacks or f"fits: {plan}"
+        chosen = chosen or (None if lacks else plan)
     return chosen, said
-
-
-def following(plan: Plan, plans: Mapping[str, Plan]) -> Plan | None:
-    """The next plan that gives the same pixels and needs less of the GPU, out of memory as ``plan`` is; or None."""
-    rest = PLANS[PLANS.index(plan.name) + 1 :]
-    return next((plans[name] for name in rest if plans[name].numerics == plan.numerics), None)
 
 
 def refuse_emulation(dtype: str, compute: float | None, forced: bool) -> None:
@@ -229,7 +222,8 @@ def refuse_emulation(dtype: str, compute: float | None, forced: bool) -> None:
         )
 
 
-def _lacking(plan: Plan, gpu: Gpu | None, ram_gib: float) -> str:
+def lacking(plan: Plan, gpu: Gpu | None, ram_gib: float) -> str:
+    """What is missing for a plan on this GPU (None: a CPU) and so much free host memory; "" when nothing is."""
     if gpu is None and plan.offload:
         return "has nothing to offload from without a GPU"
     lacks = []

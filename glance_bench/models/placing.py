@@ -36,7 +36,9 @@ def readable(path: Path) -> Iterator[None]:
         raise GlanceBenchError(f"checkpoint {path} cannot be loaded: {what}") from error
 
 
-def load_transformer(kind: Any, path: Path, weights: str, dtype: torch.dtype, device: torch.device) -> nn.Module:
+def load_transformer(
+    kind: Any, path: Path, weights: str, dtype: torch.dtype, device: torch.device
+) -> nn.Module:
     """The transformer of the checkpoint folder ``path`` on ``device``, computing in ``dtype``.
 
     ``kind`` is its class. ``weights`` are "plain" (in ``dtype``), or quantised from what the files hold. Where that is

@@ -58,7 +58,7 @@ def _quanto(weights: str) -> Any:
 def _nf4(layer: nn.Linear, dtype: torch.dtype) -> nn.Module:
     from bitsandbytes.nn import Linear4bit, Params4bit
 
-    options = {"compress_statistics": False, "quant_type": "nf4"}
+    options: dict[str, Any] = {"compress_statistics": False, "quant_type": "nf4"}
     with torch.device("meta"):
         made: nn.Module = Linear4bit(layer.in_features, layer.out_features, compute_dtype=dtype, **options)
     made.weight = Params4bit(layer.weight.data, requires_grad=False, **options)

@@ -24,9 +24,7 @@ def load_transformer(family: Any, checkpoint: Path, weights: str, device: str) -
     check_weights(checkpoint)
     plain = placing.DTYPES.get(weights)
     stored, dtype = (weights, _compute_dtype(device)) if plain is None else ("plain", plain)
-    made = placing.load_transformer(
-        family.transformer_class, checkpoint, stored, dtype, torch.device(device)
-    )
+    made = placing.load_transformer(family.transformer_class, checkpoint, stored, dtype, torch.device(device))
     return made.requires_grad_(False)
 
 
