@@ -29,7 +29,7 @@ class Embeddings:
 
     def get(self, model: Any, text: str) -> dict[str, Any]:
         """The embedding of ``text``, from disk or encoded by ``model`` now. A damaged file is made again."""
-        key = sha256_bytes(text.encode())[:24]
+        key = _key(text)
         if key in self._files:
             try:
                 return _unpack(read_sealed(self._files[key]))
@@ -40,9 +40,14 @@ class Embeddings:
         return dict(entry)
 
     def fill(self, model: Any, texts: Iterable[str]) -> None:
-        """Encode all that is missing of ``texts``, for a model that does not keep its encoders while it draws."""
-        for text in dict.fromkeys(texts):
-            self.get(model, text)
+        """Encode those of ``texts`` that were not before, for a model that draws without its encoders."""
+        for text in texts:
+            if _key(text) not in self._files:
+                self.get(model, text)
+
+
+def _key(text: str) -> str:
+    return sha256_bytes(text.encode())[:24]
 
 
 def _pack(entry: Mapping[str, Any]) -> bytes:
