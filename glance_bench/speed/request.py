@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..errors import GlanceBenchError, UsageError, near_misses
-from ..machine import settle_threads
+from ..machine import free_ram_gib, settle_threads
 
 __all__ = ["TEACHER", "Request"]
 
@@ -104,9 +104,7 @@ class Request:
     def free_gib(self) -> float:
         """What weights may take on the device."""
         if self.device == "cpu":
-            import psutil
-
-            return float(psutil.virtual_memory().available) / GIB
+            return free_ram_gib()
         import torch
 
         free = torch.cuda.mem_get_info()[0] / GIB
