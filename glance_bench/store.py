@@ -201,7 +201,10 @@ class Run:
 
     def timing(self) -> pd.DataFrame:
         """Latency in long form: model, sampler, session, hardware, prompt_id, repeat, batch_size, component,
-        seconds (for one image), evaluations. Components: encode, denoise, decode, total.
+        seconds (for one image), evaluations, peak_gib. Components: encode, denoise, decode, total.
+
+        ``peak_gib`` is the most memory that was held meanwhile, the model included: what torch had allocated on a
+        GPU, what the process had grown by in RAM on a CPU. NaN where the machine, or an older version, did not say.
 
         The rows of one ``session`` were measured interleaved and may be compared with each other.
         """
@@ -210,6 +213,8 @@ class Run:
             frames += [self._frame(path) for path in self.timing_files(entry).values()]
         keys = ["model", "sampler", "session", "prompt_id", "repeat", "component"]
         frame = self._concatenate(frames, [*keys, "hardware", "batch_size", "seconds", "evaluations"])
+        if "peak_gib" not in frame:
+            frame["peak_gib"] = float("nan")
         return frame.drop_duplicates(keys, ignore_index=True)
 
     def timing_files(self, entry: Mapping[str, str]) -> dict[int, Path]:
