@@ -9,7 +9,6 @@ from typing import Any
 from ..sealed import find_sealed
 from ..store import Run
 from ..terminal import printable
-from ..units import read_unit
 from .estimate import cost_of
 from .plan import Plan, Work
 from .strips import is_made, planned_strips
@@ -114,4 +113,4 @@ def _is_done(run: Run, work: Work) -> bool:
 
 def _scored(run: Run, folder: str, suffix: str, done: list[Work]) -> int:
     parts = find_sealed(run.folder / folder, suffix)
-    return sum(run.score_key(read_unit(run.folder / work.info.folder)) in parts for work in done)
+    return sum(run.unit_marks(work.info.folder).score_key in parts for work in done)
