@@ -418,11 +418,11 @@ class Run:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            self._sweep()
+            self.sweep()
             yield
 
-    def _sweep(self) -> None:
-        """Remove the temporary files and folders of runs that were killed."""
+    def sweep(self) -> None:
+        """Remove the temporary files and folders of processes that were killed. Nobody may be writing."""
         for place, folders, files in os.walk(self.folder):
             for name in [name for name in folders if name.startswith(".tmp-")]:
                 folders.remove(name)

@@ -99,8 +99,8 @@ def _less(student: Score, teacher: Score) -> tuple[float, float | None, float | 
         if len(both) > 1:
             paired = stats.paired_bootstrap(teacher.by_prompt[both], student.by_prompt[both])
             return apart, paired.low, paired.high
-    above, below = teacher.replicates, student.replicates
-    if above is not None and below is not None and len(above) == len(below):
-        interval = stats.jackknife_interval(apart, above - below)
+    above, below = teacher.jackknife, student.jackknife
+    if above is not None and below is not None and above.pairs_with(below):
+        interval = (above - below).interval()
         return apart, interval.low, interval.high
     return apart, None, None
