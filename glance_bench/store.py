@@ -46,11 +46,12 @@ from .sealed import (
     write_json,
 )
 from .strips import STRIP_COLUMNS, strip_rows
-from .units import PAIR_KEYS, RECORD_COLUMNS, UnitInfo, content_key, read_unit
+from .units import PAIR_KEYS, RECORD_COLUMNS, UnitInfo, UnitMarks, content_key, read_signed, read_unit
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
     from .prompts import Prompt
 
@@ -60,6 +61,20 @@ __all__ = ["Run"]
 def _file(name: str, data: bytes) -> dict[str, Any]:
     """How a unit's record lists a file."""
     return {"file": name, "sha256": sha256_bytes(data), "bytes": len(data)}
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes with a file's content. Raises FileNotFoundError when it is absent."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _says(path: Path, value: Mapping[str, Any]) -> bool:
+    """Whether a JSON file holds ``value``. Reading one is several times faster than formatting it."""
+    try:
+        return bool(json.loads(path.read_bytes()) == value)
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        return False
 
 
 class Run:
@@ -122,8 +137,31 @@ class Run:
 
         ``evaluations`` counts the transformer's passes for that image. Raises Damaged for a bad file.
         """
-        frames = [self._frame(self.folder / unit.folder / "unit.parquet") for unit in self.units()]
-        return self._concatenate(frames, list(RECORD_COLUMNS))
+        import pandas as pd
+        import pyarrow as pa
+
+        tables = list(self.record_tables())
+        if not tables:
+            return pd.DataFrame(columns=list(RECORD_COLUMNS))
+        return pa.concat_tables(tables).to_pandas()
+
+    def record_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The records unit by unit, in memory that does not grow with their number; by default all RECORD_COLUMNS.
+
+        Raises Damaged for a file that does not have the digest in its unit's ``unit.json``.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        for unit in self.units():
+            path = self.folder / unit.folder / "unit.parquet"
+            try:
+                data = path.read_bytes()
+                if sha256_bytes(data) != self._records_digest(unit.folder):
+                    raise Damaged(path, "was altered: its sha256 is not the recorded one")
+                yield pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
+            except (OSError, pa.ArrowException) as error:
+                raise Damaged(path, f"cannot be read as Parquet ({error})") from error
 
     def scores(self, metric: str) -> pd.DataFrame:
         """Per-image values of one metric: image_sha256, prompt_id and one float column an output.
@@ -252,6 +290,37 @@ class Run:
         asked = [self._asked.get(image["prompt_id"]) for image in unit["images"]]
         return digest_of([content_key(unit), asked])[:16] if any(asked) else content_key(unit)
 
+    def unit_marks(self, folder: str) -> UnitMarks:
+        """A unit's marks, from its record. Raises as ``read_unit`` does.
+
+        The record is read once, and again when its file has changed or is another one.
+        """
+        marks = self._known_marks(folder)
+        if marks is None:
+            self._unit(folder)
+            _, marks = self._marks[folder]
+        return marks
+
+    def _known_marks(self, folder: str) -> UnitMarks | None:
+        state, marks = self._marks.get(folder, (None, None))
+        return marks if state and state == _state(self.folder / folder / "unit.json") else None
+
+    def _records_digest(self, folder: str) -> str:
+        marks = self._known_marks(folder)
+        return marks.records if marks else str(read_unit(self.folder / folder)["records"]["sha256"])
+
+    def _unit(self, folder: str) -> dict[str, Any]:
+        """A unit's record; its marks are kept."""
+        state = _state(self.folder / folder / "unit.json")
+        document, digest = read_signed(self.folder / folder)
+        records = str(document["records"]["sha256"])
+        self._marks[folder] = state, UnitMarks(digest, self.score_key(document), records)
+        return document
+
+    @cached_property
+    def _marks(self) -> dict[str, tuple[tuple[int, ...], UnitMarks]]:
+        return {}
+
     @cached_property
     def _asked(self) -> dict[str, str]:
         """By prompt id, a digest of wanted text and meta, for prompts that have any."""
@@ -275,8 +344,7 @@ class Run:
         import pyarrow as pa
 
         try:
-            data = path.read_bytes() if path.name == "unit.parquet" else read_sealed(path)
-            return pd.read_parquet(io.BytesIO(data))
+            return pd.read_parquet(io.BytesIO(read_sealed(path)))
         except (OSError, pa.ArrowException) as error:
             raise Damaged(path, f"cannot be read as Parquet ({error})") from error
 
@@ -298,26 +366,24 @@ class Run:
         if not place.is_dir():
             return None
         try:
-            document = read_unit(place)
+            document = self._unit(folder)
         except FileNotFoundError:
             return [Damaged(place / "unit.json", "is missing")]
         except Damaged as damage:
             return [damage]
         if document["key"] != key:
             return [Damaged(place / "unit.json", "belongs to another unit")]
-        present = set(os.listdir(place)) - {"unit.json"}
+        with os.scandir(place) as entries:
+            present = {entry.name: entry for entry in entries if entry.name != "unit.json"}
         wrong = []
         for file in [*document["images"], document["records"]]:
-            path = place / file["file"]
-            if file["file"] not in present:
-                wrong.append(Damaged(path, "is missing"))
-                continue
-            present.discard(file["file"])
-            size = path.stat().st_size
-            if size != file["bytes"]:
-                wrong.append(Damaged(path, f"has {size} bytes where {file['bytes']} were written"))
-            elif (deep or file is document["records"]) and sha256_file(path) != file["sha256"]:
-                wrong.append(Damaged(path, "was altered: its sha256 is not the recorded one"))
+            entry, name = present.pop(file["file"], None), file["file"]
+            if entry is None:
+                wrong.append(Damaged(place / name, "is missing"))
+            elif (size := entry.stat().st_size) != file["bytes"]:
+                wrong.append(Damaged(place / name, f"has {size} bytes where {file['bytes']} were written"))
+            elif (deep or file is document["records"]) and sha256_file(place / name) != file["sha256"]:
+                wrong.append(Damaged(place / name, "was altered: its sha256 is not the recorded one"))
         wrong += [Damaged(place / name, "is not part of this unit", foreign=True) for name in sorted(present)]
         return wrong
 
@@ -362,11 +428,13 @@ class Run:
 
     def sweep(self) -> None:
         """Remove the temporary files and folders of processes that were killed. Nobody may be writing."""
-        for path in list(self.folder.rglob(".tmp-*")):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        for place, folders, files in os.walk(self.folder):
+            for name in [name for name in folders if name.startswith(".tmp-")]:
+                folders.remove(name)
+                shutil.rmtree(os.path.join(place, name))
+            for name in files:
+                if name.startswith(".tmp-"):
+                    Path(place, name).unlink(missing_ok=True)
 
     def publish_unit(
         self,
@@ -415,9 +483,8 @@ class Run:
                 write_atomic(path, data)
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write one of the JSON documents of the folder, unless it already holds exactly this."""
-        path = self.folder / name
-        if not (path.is_file() and path.read_bytes() == json_bytes(value)):
-            write_json(path, value)
-        for held in {"manifest.json": ["manifest"], "prompts.json": ["_asked"]}.get(name, ()):
+        """Write one of the JSON documents of the folder, unless it already says exactly this."""
+        if not _says(self.folder / name, value):
+            write_json(self.folder / name, value)
+        for held in {"manifest.json": ["manifest"], "prompts.json": ["_asked", "_marks"]}.get(name, ()):
             self.__dict__.pop(held, None)
