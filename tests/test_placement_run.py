@@ -164,7 +164,12 @@ def test_out_of_memory_goes_on_with_the_next_plan_and_the_same_images(
         tried = run_out(patch, {"all-on-gpu": 0})
         given = suite(tiny_flux_dir, placement="all-on-gpu", timing=timing)
         results = run_suite(given, tmp_path / "small", QUIET)
-    assert tried[:4] == [("all-on-gpu", 2), ("all-on-gpu", 1), ("encode-then-drop", 2), ("encode-then-drop", 1)]
+    assert tried[:4] == [
+        ("all-on-gpu", 2),
+        ("all-on-gpu", 1),
+        ("encode-then-drop", 2),
+        ("encode-then-drop", 1),
+    ]
     assert images(tmp_path / "small") == images(tmp_path / "whole")
     for record in records(tmp_path / "small"):
         assert (record["plan"], record["outgrown"]) == ("encode-then-drop", ["all-on-gpu"])
