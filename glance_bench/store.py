@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import GlanceBenchError
+from .marks import Marks, UnitMarks, damages_in
 from .sealed import (
     Damaged,
     digest_of,
@@ -40,13 +41,12 @@ from .sealed import (
     parquet_bytes,
     read_sealed,
     sha256_bytes,
-    sha256_file,
     write_atomic,
     write_folder,
     write_json,
 )
 from .strips import STRIP_COLUMNS, strip_rows
-from .units import PAIR_KEYS, RECORD_COLUMNS, UnitInfo, UnitMarks, content_key, read_signed, read_unit
+from .units import PAIR_KEYS, RECORD_COLUMNS, UnitInfo, content_key, read_unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,12 +61,6 @@ __all__ = ["Run"]
 def _file(name: str, data: bytes) -> dict[str, Any]:
     """How a unit's record lists a file."""
     return {"file": name, "sha256": sha256_bytes(data), "bytes": len(data)}
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """What changes with a file's content. Raises FileNotFoundError when it is absent."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _says(path: Path, value: Mapping[str, Any]) -> bool:
@@ -157,7 +151,7 @@ class Run:
             path = self.folder / unit.folder / "unit.parquet"
             try:
                 data = path.read_bytes()
-                if sha256_bytes(data) != self._records_digest(unit.folder):
+                if sha256_bytes(data) != self._marks.records(unit.folder):
                     raise Damaged(path, "was altered: its sha256 is not the recorded one")
                 yield pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
             except (OSError, pa.ArrowException) as error:
@@ -291,35 +285,12 @@ class Run:
         return digest_of([content_key(unit), asked])[:16] if any(asked) else content_key(unit)
 
     def unit_marks(self, folder: str) -> UnitMarks:
-        """A unit's marks, from its record. Raises as ``read_unit`` does.
-
-        The record is read once, and again when its file has changed or is another one.
-        """
-        marks = self._known_marks(folder)
-        if marks is None:
-            self._unit(folder)
-            _, marks = self._marks[folder]
-        return marks
-
-    def _known_marks(self, folder: str) -> UnitMarks | None:
-        state, marks = self._marks.get(folder, (None, None))
-        return marks if state and state == _state(self.folder / folder / "unit.json") else None
-
-    def _records_digest(self, folder: str) -> str:
-        marks = self._known_marks(folder)
-        return marks.records if marks else str(read_unit(self.folder / folder)["records"]["sha256"])
-
-    def _unit(self, folder: str) -> dict[str, Any]:
-        """A unit's record; its marks are kept."""
-        state = _state(self.folder / folder / "unit.json")
-        document, digest = read_signed(self.folder / folder)
-        records = str(document["records"]["sha256"])
-        self._marks[folder] = state, UnitMarks(digest, self.score_key(document), records)
-        return document
+        """What a unit's record proves, in short. Raises as ``read_unit`` does."""
+        return self._marks.of(folder)
 
     @cached_property
-    def _marks(self) -> dict[str, tuple[tuple[int, ...], UnitMarks]]:
-        return {}
+    def _marks(self) -> Marks:
+        return Marks(self.folder, self.score_key)
 
     @cached_property
     def _asked(self) -> dict[str, str]:
@@ -366,26 +337,14 @@ class Run:
         if not place.is_dir():
             return None
         try:
-            document = self._unit(folder)
+            document = self._marks.read(folder)
         except FileNotFoundError:
             return [Damaged(place / "unit.json", "is missing")]
         except Damaged as damage:
             return [damage]
         if document["key"] != key:
             return [Damaged(place / "unit.json", "belongs to another unit")]
-        with os.scandir(place) as entries:
-            present = {entry.name: entry for entry in entries if entry.name != "unit.json"}
-        wrong = []
-        for file in [*document["images"], document["records"]]:
-            entry, name = present.pop(file["file"], None), file["file"]
-            if entry is None:
-                wrong.append(Damaged(place / name, "is missing"))
-            elif (size := entry.stat().st_size) != file["bytes"]:
-                wrong.append(Damaged(place / name, f"has {size} bytes where {file['bytes']} were written"))
-            elif (deep or file is document["records"]) and sha256_file(place / name) != file["sha256"]:
-                wrong.append(Damaged(place / name, "was altered: its sha256 is not the recorded one"))
-        wrong += [Damaged(place / name, "is not part of this unit", foreign=True) for name in sorted(present)]
-        return wrong
+        return damages_in(place, document, deep=deep)
 
     def quarantine(self, damage: Damaged) -> None:
         """Move a damaged or foreign file to ``quarantine/`` and log where it lay and why. Absent: nothing."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from .sealed import Damaged, digest_of
 
-__all__ = ["PAIR_KEYS", "RECORD_COLUMNS", "UnitInfo", "UnitMarks", "content_key", "read_signed", "read_unit"]
+__all__ = ["PAIR_KEYS", "RECORD_COLUMNS", "UnitInfo", "content_key", "read_signed", "read_unit"]
 
 RECORD_COLUMNS = {
     "model": "string",
@@ -44,15 +44,6 @@ class UnitInfo:
     slice: int
     key: str
     folder: str
-
-
-@dataclass(frozen=True)
-class UnitMarks:
-    """What a unit's record proves, in short: its own digest, the key of its scores, and the sha256 of its records."""
-
-    digest: str
-    score_key: str
-    records: str
 
 
 def read_unit(folder: Path) -> dict[str, Any]:
