@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .engine.generate import load_model
-from .engine.plan import TEACHER, Plan, PlannedSampler
+from .engine.plan import TEACHER, Plan, PlannedModel, PlannedSampler
 from .engine.trace import trace
 from .machine import hardware_key
 from .models.recorder import Recorder
@@ -52,13 +52,19 @@ def timing_entries(plan: Plan) -> list[dict[str, str]]:
 
 def _entry(plan: Plan, sampler: PlannedSampler) -> dict[str, str]:
     settings = plan.suite.timing.model_dump()
-    key = digest_of([sampler.key, settings, hardware_key(plan.suite.device)])[:12]
+    key = digest_of([sampler.key, settings, _hardware(plan, sampler.model)])[:12]
     return {
         "model": sampler.model.name,
         "sampler": sampler.name,
         "folder": f"timing/{slug(sampler.model.name)}",
         "key": f"{slug(sampler.name)}-{key}",
     }
+
+
+def _hardware(plan: Plan, model: PlannedModel) -> str:
+    """What the model's latencies are comparable on: the machine, and where the parts lie if that was chosen."""
+    placed = f", {model.placement.name}" if model.placement else ""
+    return hardware_key(plan.suite.device) + placed
 
 
 def pending_timing(run: Run, plan: Plan, progress: Progress) -> list[PlannedSampler]:
@@ -100,12 +106,13 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
         for model, wanted, anchor, played in groups:
             gauge = Gauge(plan.suite.device)
             loaded = load_model(model, plan.suite.device, plan.suite.dtype)
+            encoded = _encoded_before(loaded, model, prompts)
             session = datetime.now(UTC).isoformat(timespec="milliseconds")
             rows: list[dict[str, Any]] = []
             for repeat, sampler in played:
                 for prompt in prompts:
                     gauge.start()
-                    measured = _measure(loaded, sampler, prompt, repeat or 0)
+                    measured = _measure(loaded, sampler, prompt, repeat or 0, encoded.get(prompt.id))
                     if repeat is not None:
                         rows += _rows(sampler, session, plan, prompt, repeat, measured, gauge.peak())
                     advance(1, f"{model.name} {sampler.name}")
@@ -118,15 +125,30 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
                 trace("time", key)
 
 
-def _measure(model: Any, sampler: PlannedSampler, prompt: Any, seed: int) -> Recorder:
+def _encoded_before(loaded: Any, model: PlannedModel, prompts: Sequence[Any]) -> dict[str, tuple[Any, float]]:
+    """By prompt id, for a placement that has no encoders while it draws: then encoding is timed once, before."""
+    if model.placement is None or not model.placement.drops_encoders:
+        return {}
+    loaded.encode([prompts[0].text])  # loads the encoders
+    return {prompt.id: _encode(loaded, prompt) for prompt in prompts}
+
+
+def _encode(model: Any, prompt: Any) -> tuple[Any, float]:
+    started = time.perf_counter()
+    embeds = model.encode([prompt.text])
+    return embeds, time.perf_counter() - started
+
+
+def _measure(
+    model: Any, sampler: PlannedSampler, prompt: Any, seed: int, encoded: tuple[Any, float] | None
+) -> Recorder:
     recorder = Recorder()
     size = sampler.model.resolution
     noise = model.noise([seed], resolution=size)
+    embeds, recorder.seconds["encode"] = encoded or _encode(model, prompt)
     started = time.perf_counter()
-    with recorder.component("encode"):
-        embeds = model.encode([prompt.text])
     model.sample(sampler.trajectory, embeds, noise, recorder, resolution=size)
-    recorder.seconds["total"] = time.perf_counter() - started
+    recorder.seconds["total"] = recorder.seconds["encode"] + time.perf_counter() - started
     return recorder
 
 
@@ -143,7 +165,7 @@ def _rows(
         "model": sampler.model.name,
         "sampler": sampler.name,
         "session": session,
-        "hardware": hardware_key(plan.suite.device),
+        "hardware": _hardware(plan, sampler.model),
         "prompt_id": prompt.id,
         "repeat": repeat,
         "batch_size": 1,

@@ -39,6 +39,9 @@ class Request:
     profile: Annotated[
         str | None, typer.Option(help="A profile of the suite; default: the first that fits.")
     ] = None
+    placement: Annotated[
+        str | None, typer.Option(help="Where the model's parts lie: auto, or a plan's name.")
+    ] = None
     lora: Annotated[
         Path | None, typer.Option(help="Add a sampler: this LoRA file on the schedule of --like.")
     ] = None
@@ -79,6 +82,7 @@ class Request:
             metrics=names(self.metrics),
             prompts=self.prompt or (),
             lora=added,
+            placement=self.placement,
         )
         return resolved, why
 

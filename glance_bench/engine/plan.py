@@ -15,6 +15,7 @@ from ..errors import GlanceBenchError, UsageError
 from ..metrics.base import FROM_FEATURES
 from ..metrics.choose import available
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
+from ..models.placement import Plan as Placement
 from ..registry import MODELS, PROMPT_SETS, ModelEntry
 from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
@@ -24,6 +25,7 @@ from ..suite import LocalModel, LoraSampler, PromptUse, Suite
 from ..trajectory import Trajectory
 from ..units import UnitInfo
 from .adapt import Job, planned
+from .placements import plans_of, settled
 
 if TYPE_CHECKING:
     from ..prompts import Prompt
@@ -45,7 +47,11 @@ TEACHER = "teacher-50"
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A checkpoint with its digest and the resolution (height, width) it runs at."""
+    """A checkpoint with its digest and the resolution (height, width) it runs at.
+
+    ``placement`` is None where the whole pipeline is on the device; ``outgrown`` names the plans that ran out of
+    memory before it.
+    """
 
     name: str
     family: str
@@ -53,6 +59,13 @@ class PlannedModel:
     digest: str
     resolution: tuple[int, int]
     adapters: Path | None
+    placement: Placement | None = None
+    outgrown: tuple[str, ...] = ()
+
+    @property
+    def encoded_by(self) -> str:
+        """What prompt embeddings depend on besides the prompt."""
+        return digest_of([self.digest, self.placement.encoding]) if self.placement else self.digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +198,9 @@ def make_plan(suite: Suite) -> Plan:
     Adapters that are still to be trained enter the keys with the key of their training, later with their content.
     Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
     """
-    models = [_model(entry, suite) for entry in suite.models]
+    suite = settled(suite)
+    plans = plans_of(suite)
+    models = [_model(entry, suite, plans) for entry in suite.models]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
@@ -214,7 +229,9 @@ def model_entry(entry: str | LocalModel) -> ModelEntry:
     return ModelEntry(entry.name, entry.family, Path(entry.path), folder)
 
 
-def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
+def _model(
+    entry: str | LocalModel, suite: Suite, plans: Mapping[str, tuple[Placement, tuple[str, ...]]]
+) -> PlannedModel:
     found = model_entry(entry)
     try:
         path, side = found.path, suite.resolution
@@ -222,7 +239,8 @@ def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
         digest = checkpoint_digest(path)
     except GlanceBenchError as error:
         raise type(error)(f"model {found.name!r}: {error}") from error
-    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters)
+    placed = plans.get(found.name, (None, ()))
+    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters, *placed)
 
 
 def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:
@@ -315,7 +333,7 @@ def _sampler(
     suite: Suite,
 ) -> PlannedSampler:
     trajectory = card.compile(shape)
-    made_of = {
+    made_of: dict[str, Any] = {
         "generation_version": GENERATION_VERSION,
         "family": model.family,
         "checkpoint": model.digest,
@@ -323,8 +341,10 @@ def _sampler(
         "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
         "resolution": list(model.resolution),
         "device": suite.device,
-        "dtype": suite.dtype,
+        "dtype": model.placement.dtype if model.placement else suite.dtype,
     }
+    if model.placement and model.placement.numerics:
+        made_of["placement"] = model.placement.numerics
     speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
     return PlannedSampler(model, card, group, trajectory, speedup, made_of)
 
