@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..errors import GlanceBenchError
-from ..machine import environment, hardware_key
+from ..machine import environment, hardware_key, threads
 from ..terminal import Progress
 from .gpu import Monitor, open_monitor
 from .memory import Gauge
@@ -77,7 +77,7 @@ class _Session:
         self.gauge = Gauge(request.device)
         self.peak = peak_of(request.device, device.name, request.dtype)
         self.monitor, why = _monitor(request.device)
-        self.notes = [*subject.notes, *filter(None, [why])]
+        self.notes = [*subject.notes, *filter(None, [why, _busy()])]
 
     def measure(self, progress: Progress) -> ModelSpeed:
         request, subject = self.request, self.subject
@@ -202,6 +202,12 @@ def _monitor(device: str) -> tuple[Monitor | None, str]:
     if device != "cuda":
         return None, "energy and clocks: read on a GPU only"
     return open_monitor(f"GPU-{torch.cuda.get_device_properties(0).uuid}")
+
+
+def _busy() -> str:
+    """Whether something else runs here, which makes every time longer."""
+    load, own = os.getloadavg()[0], threads()
+    return f"the machine was busy when this began: load average {load:.1f}, {own} threads" if load > own else ""
 
 
 def _attention(device: str) -> str:
