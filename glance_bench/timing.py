@@ -14,13 +14,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .engine.generate import load_model
-from .engine.plan import TEACHER, Plan, PlannedSampler
+from .engine.plan import TEACHER, Plan, PlannedModel, PlannedSampler
 from .engine.trace import trace
 from .machine import hardware_key
 from .models.recorder import Recorder
 from .sealed import Damaged, digest_of, parquet_bytes, read_sealed, seal, slug
+from .speed.memory import Gauge
+from .speed.record import Memory
+from .speed.turns import turns
 from .store import Run
-from .suite import Timing
 from .terminal import Progress
 
 __all__ = ["pending_timing", "timing_entries", "time_samplers"]
@@ -36,6 +38,7 @@ COLUMNS = {
     "component": "string",
     "seconds": "float64",
     "evaluations": "int64",
+    "peak_gib": "float64",
 }
 COMPONENTS = ("encode", "denoise", "decode")
 
@@ -49,13 +52,19 @@ def timing_entries(plan: Plan) -> list[dict[str, str]]:
 
 def _entry(plan: Plan, sampler: PlannedSampler) -> dict[str, str]:
     settings = plan.suite.timing.model_dump()
-    key = digest_of([sampler.key, settings, hardware_key(plan.suite.device)])[:12]
+    key = digest_of([sampler.key, settings, _hardware(plan, sampler.model)])[:12]
     return {
         "model": sampler.model.name,
         "sampler": sampler.name,
         "folder": f"timing/{slug(sampler.model.name)}",
         "key": f"{slug(sampler.name)}-{key}",
     }
+
+
+def _hardware(plan: Plan, model: PlannedModel) -> str:
+    """What the model's latencies are comparable on: the machine, and where the parts lie if that was chosen."""
+    placed = f", {model.placement.name}" if model.placement else ""
+    return hardware_key(plan.suite.device) + placed
 
 
 def pending_timing(run: Run, plan: Plan, progress: Progress) -> list[PlannedSampler]:
@@ -85,17 +94,27 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
         wanted = [sampler for sampler in samplers if sampler in pending]
         anchor = next((s for s in samplers if s.name == TEACHER), samplers[0])
         if wanted:
-            groups.append((model, wanted, anchor, _turns(list(dict.fromkeys([anchor, *wanted])), timing)))
-    with progress.task("time", len(prompts) * sum(len(turns) for *_, turns in groups)) as advance:
-        for model, wanted, anchor, turns in groups:
+            groups.append(
+                (
+                    model,
+                    wanted,
+                    anchor,
+                    turns(list(dict.fromkeys([anchor, *wanted])), timing.repeats, timing.warmup),
+                )
+            )
+    with progress.task("time", len(prompts) * sum(len(played) for *_, played in groups)) as advance:
+        for model, wanted, anchor, played in groups:
+            gauge = Gauge(plan.suite.device)
             loaded = load_model(model, plan.suite.device, plan.suite.dtype)
+            encoded = _encoded_before(loaded, model, prompts)
             session = datetime.now(UTC).isoformat(timespec="milliseconds")
             rows: list[dict[str, Any]] = []
-            for repeat, sampler in turns:
+            for repeat, sampler in played:
                 for prompt in prompts:
-                    measured = _measure(loaded, sampler, prompt, repeat or 0)
+                    gauge.start()
+                    measured = _measure(loaded, sampler, prompt, repeat or 0, encoded.get(prompt.id))
                     if repeat is not None:
-                        rows += _rows(sampler, session, plan, prompt, repeat, measured)
+                        rows += _rows(sampler, session, plan, prompt, repeat, measured, gauge.peak())
                     advance(1, f"{model.name} {sampler.name}")
             for sampler in wanted:
                 entry = _entry(plan, sampler)
@@ -106,45 +125,52 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
                 trace("time", key)
 
 
-def _turns(samplers: list[PlannedSampler], timing: Timing) -> list[tuple[int | None, PlannedSampler]]:
-    """Who is played when: (repeat, sampler), the repeat None while warming up.
-
-    Every step of a model is alike, so the shortest sampler warms it up; those with adapters load their own.
-    """
-    shortest = min(samplers, key=lambda sampler: sampler.trajectory.nfe)
-    adapted = [s for s in samplers if any(step.adapter for step in s.trajectory.steps)]
-    turns: list[tuple[int | None, PlannedSampler]] = []
-    for _ in range(timing.warmup):
-        turns += [(None, sampler) for sampler in dict.fromkeys([shortest, *adapted])]
-    for repeat in range(timing.repeats):
-        turns += [(repeat, sampler) for sampler in samplers[:: -1 if repeat % 2 else 1]]
-    return turns
+def _encoded_before(loaded: Any, model: PlannedModel, prompts: Sequence[Any]) -> dict[str, tuple[Any, float]]:
+    """By prompt id, for a placement that has no encoders while it draws: then encoding is timed once, before."""
+    if model.placement is None or not model.placement.drops_encoders:
+        return {}
+    loaded.encode([prompts[0].text])  # loads the encoders
+    return {prompt.id: _encode(loaded, prompt) for prompt in prompts}
 
 
-def _measure(model: Any, sampler: PlannedSampler, prompt: Any, seed: int) -> Recorder:
+def _encode(model: Any, prompt: Any) -> tuple[Any, float]:
+    started = time.perf_counter()
+    embeds = model.encode([prompt.text])
+    return embeds, time.perf_counter() - started
+
+
+def _measure(
+    model: Any, sampler: PlannedSampler, prompt: Any, seed: int, encoded: tuple[Any, float] | None
+) -> Recorder:
     recorder = Recorder()
     size = sampler.model.resolution
     noise = model.noise([seed], resolution=size)
+    embeds, recorder.seconds["encode"] = encoded or _encode(model, prompt)
     started = time.perf_counter()
-    with recorder.component("encode"):
-        embeds = model.encode([prompt.text])
     model.sample(sampler.trajectory, embeds, noise, recorder, resolution=size)
-    recorder.seconds["total"] = time.perf_counter() - started
+    recorder.seconds["total"] = recorder.seconds["encode"] + time.perf_counter() - started
     return recorder
 
 
 def _rows(
-    sampler: PlannedSampler, session: str, plan: Plan, prompt: Any, repeat: int, measured: Recorder
+    sampler: PlannedSampler,
+    session: str,
+    plan: Plan,
+    prompt: Any,
+    repeat: int,
+    measured: Recorder,
+    memory: Memory,
 ) -> list[dict[str, Any]]:
     shared = {
         "model": sampler.model.name,
         "sampler": sampler.name,
         "session": session,
-        "hardware": hardware_key(plan.suite.device),
+        "hardware": _hardware(plan, sampler.model),
         "prompt_id": prompt.id,
         "repeat": repeat,
         "batch_size": 1,
         "evaluations": round(measured.evaluations),
+        "peak_gib": memory.resident if memory.allocated is None else memory.allocated,
     }
     return [
         {**shared, "component": component, "seconds": measured.seconds[component]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -16,20 +16,20 @@ __all__ = ["Embeddings"]
 
 
 class Embeddings:
-    """One model's embeddings, ``embeddings/<checkpoint hash12>/<text hash>.<seal>.safetensors``.
+    """One model's embeddings, ``embeddings/<hash12 of what encodes>/<text hash>.<seal>.safetensors``.
 
     Texts are encoded one at a time, so that an embedding's bytes do not depend on its neighbours. Tensors
     may be torch's or numpy's; an entry's bool "truncated" says that the encoder cut the text.
     """
 
-    def __init__(self, run: Run, checkpoint: str) -> None:
+    def __init__(self, run: Run, encoded_by: str) -> None:
         self._run = run
-        self._folder = run.folder / "embeddings" / checkpoint[:12]
+        self._folder = run.folder / "embeddings" / encoded_by[:12]
         self._files = find_sealed(self._folder, "safetensors")
 
     def get(self, model: Any, text: str) -> dict[str, Any]:
         """The embedding of ``text``, from disk or encoded by ``model`` now. A damaged file is made again."""
-        key = sha256_bytes(text.encode())[:24]
+        key = _key(text)
         if key in self._files:
             try:
                 return _unpack(read_sealed(self._files[key]))
@@ -38,6 +38,16 @@ class Embeddings:
         entry = model.encode([text])[0]
         self._files[key] = seal(self._folder, key, "safetensors", _pack(entry))
         return dict(entry)
+
+    def fill(self, model: Any, texts: Iterable[str]) -> None:
+        """Encode those of ``texts`` that were not before, for a model that draws without its encoders."""
+        for text in texts:
+            if _key(text) not in self._files:
+                self.get(model, text)
+
+
+def _key(text: str) -> str:
+    return sha256_bytes(text.encode())[:24]
 
 
 def _pack(entry: Mapping[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ from ..errors import GlanceBenchError, UsageError
 from ..metrics.base import FROM_FEATURES
 from ..metrics.choose import available
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
+from ..models.placement import Plan as Placement
 from ..registry import MODELS, PROMPT_SETS, ModelEntry
 from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
@@ -24,11 +25,21 @@ from ..suite import LocalModel, LoraSampler, PromptUse, Suite
 from ..trajectory import Trajectory
 from ..units import UnitInfo
 from .adapt import Job, planned
+from .placements import plans_of, settled
 
 if TYPE_CHECKING:
     from ..prompts import Prompt
 
-__all__ = ["Item", "PlannedMetric", "PlannedModel", "PlannedSampler", "Plan", "Work", "make_plan"]
+__all__ = [
+    "Item",
+    "PlannedMetric",
+    "PlannedModel",
+    "PlannedSampler",
+    "Plan",
+    "Work",
+    "make_plan",
+    "model_entry",
+]
 
 GENERATION_VERSION = 1  # raise it when the same key would give other pixels
 TEACHER = "teacher-50"
@@ -36,7 +47,11 @@ TEACHER = "teacher-50"
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A checkpoint with its digest and the resolution (height, width) it runs at."""
+    """A checkpoint with its digest and the resolution (height, width) it runs at.
+
+    ``placement`` is None where the whole pipeline is on the device; ``outgrown`` names the plans that ran out of
+    memory before it.
+    """
 
     name: str
     family: str
@@ -44,6 +59,13 @@ class PlannedModel:
     digest: str
     resolution: tuple[int, int]
     adapters: Path | None
+    placement: Placement | None = None
+    outgrown: tuple[str, ...] = ()
+
+    @property
+    def encoded_by(self) -> str:
+        """What prompt embeddings depend on besides the prompt."""
+        return digest_of([self.digest, self.placement.encoding]) if self.placement else self.digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +108,10 @@ class Work:
     sampler: PlannedSampler
     items: tuple[Item, ...]
     made_of: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        return self.info.folder
 
 
 @dataclass(frozen=True)
@@ -172,7 +198,9 @@ def make_plan(suite: Suite) -> Plan:
     Adapters that are still to be trained enter the keys with the key of their training, later with their content.
     Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
     """
-    models = [_model(entry, suite) for entry in suite.models]
+    suite = settled(suite)
+    plans = plans_of(suite)
+    models = [_model(entry, suite, plans) for entry in suite.models]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
@@ -180,30 +208,39 @@ def make_plan(suite: Suite) -> Plan:
     _refuse_strips_beyond(suite, samplers)
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
     needed = [job for model in models for job in jobs[model] if played & set(map(str, job.adapters.values()))]
+    sliced = [(use, name, _slices(prompts, suite)) for use, name, _, prompts in prompt_sets]
     works = [
         work
         for sampler in samplers
-        for use, name, _, prompts in prompt_sets
+        for use, name, slices in sliced
         if use.models is None or sampler.model.name in use.models
-        for work in _slices(sampler, name, prompts, suite)
+        for work in _works(sampler, name, slices, suite)
     ]
     sets = tuple((name, revision, prompts) for _, name, revision, prompts in prompt_sets)
     return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed), waiting)
 
 
-def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
+def model_entry(entry: str | LocalModel) -> ModelEntry:
+    """What a suite means by one of its models."""
     if isinstance(entry, str):
         found: ModelEntry = MODELS.get(entry)
-    else:
-        folder = Path(entry.adapters) if entry.adapters else None
-        found = ModelEntry(entry.name, entry.family, Path(entry.path), folder)
+        return found
+    folder = Path(entry.adapters) if entry.adapters else None
+    return ModelEntry(entry.name, entry.family, Path(entry.path), folder)
+
+
+def _model(
+    entry: str | LocalModel, suite: Suite, plans: Mapping[str, tuple[Placement, tuple[str, ...]]]
+) -> PlannedModel:
+    found = model_entry(entry)
     try:
         path, side = found.path, suite.resolution
         resolution = (side, side) if side else read_settings(path).resolution
         digest = checkpoint_digest(path)
     except GlanceBenchError as error:
         raise type(error)(f"model {found.name!r}: {error}") from error
-    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters)
+    placed = plans.get(found.name, (None, ()))
+    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters, *placed)
 
 
 def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:
@@ -296,7 +333,7 @@ def _sampler(
     suite: Suite,
 ) -> PlannedSampler:
     trajectory = card.compile(shape)
-    made_of = {
+    made_of: dict[str, Any] = {
         "generation_version": GENERATION_VERSION,
         "family": model.family,
         "checkpoint": model.digest,
@@ -304,8 +341,10 @@ def _sampler(
         "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
         "resolution": list(model.resolution),
         "device": suite.device,
-        "dtype": suite.dtype,
+        "dtype": model.placement.dtype if model.placement else suite.dtype,
     }
+    if model.placement and model.placement.numerics:
+        made_of["placement"] = model.placement.numerics
     speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
     return PlannedSampler(model, card, group, trajectory, speedup, made_of)
 
@@ -321,21 +360,33 @@ def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> N
         )
 
 
-def _slices(
-    sampler: PlannedSampler, prompt_set: str, prompts: tuple[Prompt, ...], suite: Suite
-) -> Iterator[Work]:
-    room = f"units/{slug(sampler.model.name)}/{slug(sampler.name)}-{sampler.key[:12]}/{slug(prompt_set)}"
-    for number, start in enumerate(range(0, len(prompts), suite.slice_size)):
+def _slices(prompts: tuple[Prompt, ...], suite: Suite) -> list[tuple[tuple[Item, ...], list[Any]]]:
+    """The images of each slice, the same for every sampler, and what a unit's key hashes of them."""
+    slices = []
+    for start in range(0, len(prompts), suite.slice_size):
         items = tuple(
             Item(prompt, index, _seed(suite, prompt, position, index))
             for position, prompt in enumerate(prompts[start : start + suite.slice_size], start)
             for index in range(suite.images_per_prompt)
         )
+        hashed = [[i.prompt.id, sha256_bytes(i.prompt.text.encode()), i.index, i.seed] for i in items]
+        slices.append((items, hashed))
+    return slices
+
+
+def _works(
+    sampler: PlannedSampler,
+    prompt_set: str,
+    slices: Sequence[tuple[tuple[Item, ...], list[Any]]],
+    suite: Suite,
+) -> Iterator[Work]:
+    room = f"units/{slug(sampler.model.name)}/{slug(sampler.name)}-{sampler.key[:12]}/{slug(prompt_set)}"
+    for number, (items, hashed) in enumerate(slices):
         made_of = {
             "sampler": sampler.key,
             "batch_size": suite.batch_size,
             "noise": suite.noise,
-            "images": [[i.prompt.id, sha256_bytes(i.prompt.text.encode()), i.index, i.seed] for i in items],
+            "images": hashed,
         }
         key = digest_of(made_of)
         folder = f"{room}/{number:05d}-{key[:12]}"

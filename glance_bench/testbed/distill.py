@@ -190,7 +190,8 @@ class Log:
     """Prints the mean loss of every EVERY steps."""
 
     def __init__(self, model: str, recipe: Recipe) -> None:
-        self.name, self.steps, self.recent = f"{model} {recipe.name}", recipe.steps, []
+        self.name, self.steps = f"{model} {recipe.name}", recipe.steps
+        self.recent: list[float] = []
         self.started = time.perf_counter()
 
     def __call__(self, step: int, loss: float) -> None:
