@@ -27,15 +27,18 @@ class Embeddings:
         self._folder = run.folder / "embeddings" / checkpoint[:12]
         self._files = find_sealed(self._folder, "safetensors")
 
-    def get(self, model: Any, text: str) -> dict[str, Any]:
-        """The embedding of ``text``, from disk or encoded by ``model`` now. A damaged file is made again."""
-        key = sha256_bytes(text.encode())[:24]
+    def get(self, model: Any, text: str, limit: int | None = None) -> dict[str, Any]:
+        """The embedding of ``text``, from disk or encoded by ``model`` now. A damaged file is made again.
+
+        ``limit`` is the sampler's own limit of tokens, None where it leaves that to the model.
+        """
+        key = sha256_bytes(text.encode())[:24] + ("" if limit is None else f"-{limit}")
         if key in self._files:
             try:
                 return _unpack(read_sealed(self._files[key]))
             except Damaged as damage:
                 self._run.quarantine(damage)
-        entry = model.encode([text])[0]
+        entry = model.encode([text], *([] if limit is None else [limit]))[0]
         self._files[key] = seal(self._folder, key, "safetensors", _pack(entry))
         return dict(entry)
 
