@@ -19,11 +19,21 @@ ROUNDING = 0.95  # a 32 GB card reports a little less than 32 GiB
 
 @dataclass(frozen=True)
 class Gpu:
-    """One visible GPU: its name, memory in MiB and compute capability."""
+    """One visible GPU: its name, memory in MiB, compute capability, and free memory in MiB (None: not reported)."""
 
     name: str
     memory_mib: int
     compute: float
+    free_mib: int | None = None
+
+    @property
+    def memory_gib(self) -> float:
+        return self.memory_mib / 1024
+
+    @property
+    def free_gib(self) -> float:
+        """What other processes leave; all of it where the driver does not say."""
+        return (self.memory_mib if self.free_mib is None else self.free_mib) / 1024
 
     def __str__(self) -> str:
         return f"{self.name}, {self.memory_mib / 1024:.0f} GB"
@@ -44,7 +54,7 @@ def find_gpus() -> list[Gpu]:
                 "an NVIDIA GPU is there but nvidia-smi is not: install the driver's utilities"
             )
         return []
-    query = [tool, "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    query = [tool, "--query-gpu=name,memory.total,compute_cap,memory.free", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=30)
     except subprocess.TimeoutExpired as error:
@@ -62,12 +72,16 @@ def find_gpus() -> list[Gpu]:
 
 
 def parse_gpus(table: str) -> list[Gpu]:
-    """GPUs from the driver's CSV. Raises GlanceBenchError for a line that does not give all three values."""
+    """GPUs from the driver's CSV: name, MiB, compute capability and, where the driver says it, free MiB.
+
+    Raises GlanceBenchError for a line that does not give the first three.
+    """
     gpus = []
     for line in filter(None, map(str.strip, table.splitlines())):
         fields = [field.strip() for field in line.split(",")]
         try:
-            gpus.append(Gpu(fields[0], int(fields[1]), float(fields[2])))
+            free = int(fields[3]) if fields[3:] and fields[3].isdecimal() else None
+            gpus.append(Gpu(fields[0], int(fields[1]), float(fields[2]), free))
         except (IndexError, ValueError) as error:
             raise GlanceBenchError(f"the GPU does not report itself fully ({line!r}): reset it") from error
     return gpus
