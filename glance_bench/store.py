@@ -120,7 +120,8 @@ class Run:
     def records(self) -> pd.DataFrame:
         """One row an image, columns RECORD_COLUMNS; ``image`` is relative to the run folder.
 
-        ``evaluations`` counts the transformer's passes for that image. Raises Damaged for a bad file.
+        ``evaluations`` counts the transformer's passes for that image, a part of one where a cache left out the rest;
+        files of earlier versions have whole numbers. Raises Damaged for a bad file.
         """
         frames = [self._frame(self.folder / unit.folder / "unit.parquet") for unit in self.units()]
         return self._concatenate(frames, list(RECORD_COLUMNS))

@@ -3,7 +3,8 @@
 Never a by-product of generation, and outside every digest. The samplers of a model are played in turn in each
 round, every other round backwards, so that a machine that slows down slows all of them. When a sampler is
 added later, its session plays the teacher too, so that there is something to compare it with. Samplers can be timed
-again, in a new session: its files stand beside the earlier ones, and all of them count.
+again, in a new session: its files stand beside the earlier ones, and all of them count. A sampler with weights of its
+own is timed between the others all the same, so both checkpoints are loaded then.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ COLUMNS = {
     "batch_size": "int64",
     "component": "string",
     "seconds": "float64",
-    "evaluations": "int64",
+    "evaluations": "float64",
 }
 COMPONENTS = ("encode", "denoise", "decode")
 
@@ -95,12 +96,15 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
             )
     with progress.task("time", len(prompts) * sum(len(played) for *_, played in groups)) as advance:
         for model, wanted, anchor, played in groups:
-            loaded = load_model(model, plan.suite.device, plan.suite.dtype)
+            loaded = {
+                weights: load_model(weights, plan.suite.device, plan.suite.dtype)
+                for weights in dict.fromkeys(sampler.weights for _, sampler in turns)
+            }
             session = datetime.now(UTC).isoformat(timespec="milliseconds")
             rows: list[dict[str, Any]] = []
             for repeat, sampler in played:
                 for prompt in prompts:
-                    measured = _measure(loaded, sampler, prompt, repeat or 0)
+                    measured = _measure(loaded[sampler.weights], sampler, prompt, repeat or 0)
                     if repeat is not None:
                         rows += _rows(sampler, session, plan, prompt, repeat, measured)
                     advance(1, f"{model.name} {sampler.name}")
@@ -119,7 +123,8 @@ def _measure(model: Any, sampler: PlannedSampler, prompt: Any, seed: int) -> Rec
     noise = model.noise([seed], resolution=size)
     started = time.perf_counter()
     with recorder.component("encode"):
-        embeds = model.encode([prompt.text])
+        limit = sampler.card.max_sequence_length
+        embeds = model.encode([prompt.text], *([] if limit is None else [limit]))
     model.sample(sampler.trajectory, embeds, noise, recorder, resolution=size)
     recorder.seconds["total"] = time.perf_counter() - started
     return recorder
@@ -136,7 +141,7 @@ def _rows(
         "prompt_id": prompt.id,
         "repeat": repeat,
         "batch_size": 1,
-        "evaluations": round(measured.evaluations),
+        "evaluations": round(measured.evaluations, 6),
     }
     return [
         {**shared, "component": component, "seconds": measured.seconds[component]}

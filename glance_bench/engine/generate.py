@@ -26,15 +26,15 @@ __all__ = ["check_device", "generate", "load_model", "png"]
 def generate(run: Run, pending: Sequence[Work], progress: Progress) -> None:
     """Make every unit of ``pending``, model by model. Each one is published as soon as it is whole."""
     with progress.task("generate", sum(len(work.items) for work in pending)) as advance:
-        for model in dict.fromkeys(work.sampler.model for work in pending):
-            works = [work for work in pending if work.sampler.model == model]
+        for model in dict.fromkeys(work.sampler.weights for work in pending):
+            works = [work for work in pending if work.sampler.weights == model]
             placement = works[0].sampler.made_of
             loaded = load_model(model, placement["device"], placement["dtype"])
             embeddings = Embeddings(run, model.digest)
             for work in works:
                 _make(run, work, loaded, embeddings, progress)
                 trace("generate", work.info.folder)
-                advance(len(work.items), f"{model.name} {work.sampler.name}")
+                advance(len(work.items), f"{work.info.model} {work.sampler.name}")
 
 
 def load_model(model: PlannedModel, device: str, dtype: str) -> Any:
@@ -67,7 +67,8 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
     start = 0
     while start < len(work.items):
         items = work.items[start : start + batch_size]
-        embeds = [embeddings.get(model, item.prompt.text) for item in items]
+        limit = work.sampler.card.max_sequence_length
+        embeds = [embeddings.get(model, item.prompt.text, limit) for item in items]
         recorder = Recorder()
         try:
             size = work.sampler.model.resolution
@@ -99,7 +100,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
                     "finite": bool(finite),
                     "black": not picture.any(),
                     "truncated": bool(embed["truncated"]),
-                    "evaluations": round(recorder.evaluations),
+                    "evaluations": round(recorder.evaluations, 6),
                     "batch_size": len(items),
                 }
             )

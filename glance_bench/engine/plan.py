@@ -50,10 +50,12 @@ class PlannedModel:
 class PlannedSampler:
     """A card compiled for one model. ``key`` hashes ``made_of``: all that its images share.
 
+    ``weights`` is the checkpoint that is loaded: the model, or the base that the card names in its place.
     ``group`` is the name that it shares with those that differ from it by their training seed alone.
     """
 
     model: PlannedModel
+    weights: PlannedModel
     card: SamplerCard
     group: str
     trajectory: Trajectory
@@ -152,6 +154,7 @@ class Plan:
                     "steps": len(s.trajectory),
                     "speedup": s.speedup,
                     "teacher": s.name == TEACHER,
+                    **{key: value for key in ("licence", "citation") if (value := getattr(s.card, key))},
                 }
                 for s in self.samplers
             ],
@@ -177,6 +180,7 @@ def make_plan(suite: Suite) -> Plan:
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
     samplers = tuple(sampler for model in models for sampler in _samplers(model, suite, jobs[model]))
+    _refuse_unplayed(suite, models, jobs, samplers)
     _refuse_strips_beyond(suite, samplers)
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
     needed = [job for model in models for job in jobs[model] if played & set(map(str, job.adapters.values()))]
@@ -284,7 +288,8 @@ def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterato
             promised |= {str(file): job.key for file in job.adapters.values()}
     shape = replace(read_geometry(model.path, *model.resolution), adapters=adapters)
     for card, group in _cards(suite, jobs):
-        yield _sampler(model, card, group, shape, promised, suite)
+        if model.family in card.families:
+            yield _sampler(model, card, group, shape, promised, suite)
 
 
 def _sampler(
@@ -295,19 +300,41 @@ def _sampler(
     promised: Mapping[str, str],
     suite: Suite,
 ) -> PlannedSampler:
-    trajectory = card.compile(shape)
+    weights, own = model, shape
+    if card.base is not None:
+        try:
+            weights = replace(_model(card.base, suite), resolution=model.resolution)
+        except GlanceBenchError as error:
+            raise type(error)(f"sampler {card.name!r}: {error}") from error
+        own = replace(read_geometry(weights.path, *model.resolution), adapters=shape.adapters)
+    trajectory = card.compile(own)
     made_of = {
         "generation_version": GENERATION_VERSION,
         "family": model.family,
-        "checkpoint": model.digest,
-        "card": card.digest(shape, promised),
+        "checkpoint": weights.digest,
+        "card": card.digest(own, promised),
         "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
         "resolution": list(model.resolution),
         "device": suite.device,
         "dtype": suite.dtype,
     }
     speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
-    return PlannedSampler(model, card, group, trajectory, speedup, made_of)
+    return PlannedSampler(model, weights, card, group, trajectory, speedup, made_of)
+
+
+def _refuse_unplayed(
+    suite: Suite,
+    models: Sequence[PlannedModel],
+    jobs: Mapping[PlannedModel, Sequence[Job]],
+    samplers: Sequence[PlannedSampler],
+) -> None:
+    """A card for one family is not played on models of others; raises UsageError when none of the models is its own."""
+    played = {sampler.name for sampler in samplers}
+    for model in models:
+        for card, _ in _cards(suite, jobs[model]):
+            if card.name not in played:
+                names = " and ".join(card.families)
+                raise UsageError(f"sampler {card.name!r} is for {names}, which none of the suite's models is")
 
 
 def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> None:

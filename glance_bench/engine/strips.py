@@ -118,15 +118,15 @@ def make_strips(run: Run, pending: Sequence[Strip], progress: Progress) -> None:
     Raises GlanceBenchError for a family that cannot do it.
     """
     with progress.task("strips", len(pending), "strips") as advance:
-        for model in dict.fromkeys(strip.work.sampler.model for strip in pending):
-            own = [strip for strip in pending if strip.work.sampler.model == model]
+        for model in dict.fromkeys(strip.work.sampler.weights for strip in pending):
+            own = [strip for strip in pending if strip.work.sampler.weights == model]
             placement = own[0].work.sampler.made_of
             loaded = load_model(model, placement["device"], placement["dtype"])
             embeddings = Embeddings(run, model.digest)
             for strip in own:
                 _make(run, strip, loaded, embeddings, progress)
                 trace("strips", f"{strip.folder}/{strip.key}")
-                advance(1, f"{model.name} {strip.work.info.sampler}")
+                advance(1, f"{strip.work.info.model} {strip.work.info.sampler}")
 
 
 class _Estimates(Recorder):
@@ -145,7 +145,7 @@ def _make(run: Run, strip: Strip, model: Any, embeddings: Embeddings, progress: 
     sampler, info, item = strip.work.sampler, strip.work.info, strip.item
     size = sampler.model.resolution
     watch = _Estimates(strip.steps)
-    embed = embeddings.get(model, item.prompt.text)
+    embed = embeddings.get(model, item.prompt.text, sampler.card.max_sequence_length)
     noise = model.noise([item.seed], resolution=size)
     picture = model.sample(sampler.trajectory, [embed], noise, watch, resolution=size)[0]
     if set(watch.kept) != set(strip.steps):

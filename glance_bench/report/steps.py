@@ -47,8 +47,8 @@ class Played:
 
     @property
     def evaluations(self) -> int:
-        """Model evaluations an image, two a step where guidance takes two."""
-        return sum(row["passes"] for row in self.rows)
+        """Model evaluations an image, two a step where guidance takes two or the solver does; without a cache."""
+        return sum(row.get("cost", row["passes"]) for row in self.rows)
 
 
 def played(board: Board) -> tuple[list[Played], list[tuple[int, str]]]:
