@@ -89,6 +89,10 @@ class Work:
     items: tuple[Item, ...]
     made_of: dict[str, Any]
 
+    @property
+    def label(self) -> str:
+        return self.info.folder
+
 
 @dataclass(frozen=True)
 class PlannedMetric:
