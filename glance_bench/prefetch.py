@@ -133,7 +133,8 @@ def targets_of(suite: Suite) -> list[str]:
 
 def _cards(suite: Suite) -> Iterator[SamplerCard]:
     """The cards of the suite's samplers, and of those that a profile has in their place, which it is meant for."""
-    for room in (suite, *suite.profiles.values()):
+    rooms: list[Suite | Profile] = [suite, *suite.profiles.values()]
+    for room in rooms:
         models = room.models or suite.models
         families = {MODELS.get(m).family if isinstance(m, str) else m.family for m in models}
         for sampler in room.samplers or suite.samplers:

@@ -22,8 +22,8 @@ The document (schema ``glance-bench/results/2``)::
 interval against that best one holds zero. Intervals are at 95 %, see ``stats``: bootstrap over prompts for
 means, Wilson for rates of failure, group jackknife (with what it left out, for later pairing) for corpus
 metrics. ``made_of`` holds the checkpoint, the card and the trajectory as digests, and resolution, device and
-dtype; null for images made elsewhere. Everything but ``timing``, ``tables``, ``sources`` and ``waiting`` is a function of
-images, prompts and recipes, and enters the ``digest``; the ``seal`` is a digest of the whole document.
+dtype; null for images made elsewhere. Everything but ``timing``, ``tables``, ``sources`` and ``waiting`` is a function
+of images, prompts and recipes, and enters the ``digest``; the ``seal`` is a digest of the whole document.
 """
 
 from __future__ import annotations

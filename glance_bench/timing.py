@@ -98,7 +98,7 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
         for model, wanted, anchor, played in groups:
             loaded = {
                 weights: load_model(weights, plan.suite.device, plan.suite.dtype)
-                for weights in dict.fromkeys(sampler.weights for _, sampler in turns)
+                for weights in dict.fromkeys(sampler.weights for _, sampler in played)
             }
             session = datetime.now(UTC).isoformat(timespec="milliseconds")
             rows: list[dict[str, Any]] = []

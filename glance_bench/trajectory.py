@@ -73,9 +73,7 @@ class Phase:
 class Trajectory:
     """A non-empty sequence of steps; they need not connect: a published sampler restarts at sigma 1.
 
-    ``solver`` is one of SOLVERS, see ``models.scheduler``. ``cache`` is what may be reused between steps, an option
-    of ``samplers.options``; None is nothing.
-
+    ``solver`` is one of SOLVERS, see ``models.scheduler``; ``cache`` is an option of ``samplers.options`` or None.
     Raises UsageError when it is empty, or a sigma or t_cond lies outside [0, 1] or is not finite, or a step
     has no pass; for an unknown solver, for one of second order where the model is told another noise level than the
     one that is stepped, and for heun with a cache.
@@ -94,10 +92,8 @@ class Trajectory:
             if step.passes < 1:
                 raise UsageError(f"step {index}: passes must be at least 1, got {step.passes}")
             if self.solver != "euler" and step.t_cond not in (step.sigma, told(step.sigma)):
-                raise UsageError(
-                    f"step {index}: solver {self.solver!r} needs a model that is told the level it is at, {step.sigma}, "
-                    f"not {step.t_cond}"
-                )
+                told_else = f"is told the level it is at, {step.sigma}, not {step.t_cond}"
+                raise UsageError(f"step {index}: solver {self.solver!r} needs a model that {told_else}")
         if self.solver not in SOLVERS:
             raise UsageError(f"unknown solver {self.solver!r}; {near_misses(self.solver, SOLVERS)}")
         if self.cache is not None and self.solver == "heun":
@@ -145,8 +141,8 @@ class Trajectory:
     def to_rows(self) -> list[dict[str, Any]]:
         """Plain data, one dict a step, without the phase names: everything here can change a pixel.
 
-        ``adapter`` is a path; what the file holds is hashed by the card that named it. ``solver`` and the step's
-        ``cost`` are there for others than euler.
+        ``adapter`` is a path; what the file holds is hashed by the card that named it. With another solver than
+        euler there are also ``solver`` and the step's ``cost``.
         """
         rows = [{k: v for k, v in asdict(step).items() if k != "phase"} for step in self.steps]
         if self.solver != "euler":

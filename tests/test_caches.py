@@ -21,10 +21,10 @@ from glance_bench.samplers.options import DBCache, FirstBlock, MagCache, TaylorS
 from glance_bench.trajectory import Phase, Trajectory
 
 PROMPTS = ["a red ring on a grey gradient", "two blue squares left of a green disc"]
-STEPS = 10
+STEPS = 8
 RATIOS = {"flux": [1.0, 0.9], "qwen_image": [1.0, 0.9]}
 FIRST = FirstBlock(kind="first-block", threshold=0.3)
-TAYLOR = TaylorSeer(kind="taylorseer", interval=3, first=2)
+TAYLOR = TaylorSeer(kind="taylorseer", interval=3, first=2)  # full are steps 0, 1, 3, 6
 CACHES = {
     "first-block": FIRST,
     "taylorseer": TAYLOR,
@@ -59,13 +59,13 @@ class Bed:
         self.passes = 2 if self.shape.cfg else 1
         self.blocks = sum(len(part) for part in self.model.pipe.transformer.children() if _many(part))
         self.embeds, self.noise = self.model.encode(PROMPTS), self.model.noise([1, 2])
-        self.plain = load_card("uniform-10").compile(self.shape)
-        self.glance = load_card("glance-10").compile(self.shape)
-        self.drawn = {plan: self.draw(plan)[0] for plan in (self.plain, self.glance)}
+        self.plain = load_card("uniform-8").compile(self.shape)
+        self.glance = load_card("glance-8").compile(self.shape)
+        self.drawn = self.draw(self.plain)[0]
 
-    def draw(self, plan: Trajectory) -> tuple[np.ndarray, Counts]:
+    def draw(self, plan: Trajectory, images: int = 1) -> tuple[np.ndarray, Counts]:
         watch = Counts()
-        return self.model.sample(plan, self.embeds, self.noise, watch), watch
+        return self.model.sample(plan, self.embeds[:images], self.noise[:images], watch), watch
 
 
 def _many(part: torch.nn.Module) -> bool:
@@ -77,11 +77,11 @@ def bed(request: pytest.FixtureRequest) -> Bed:
     return Bed(request.param)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def unchanged(bed: Bed) -> Iterator[None]:
-    """After each test the same model draws without a cache what it drew before, bit for bit."""
+    """After the test the same model draws without a cache what it drew before, bit for bit."""
     yield
-    assert all(np.array_equal(bed.draw(plan)[0], images) for plan, images in bed.drawn.items())
+    assert np.array_equal(bed.draw(bed.plain)[0], bed.drawn)
     assert not bed.model.pipe.transformer.is_cache_enabled
 
 
@@ -90,6 +90,7 @@ def needs(kind: str) -> None:
         pytest.importorskip("cache_dit")
 
 
+@pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("kind", CACHES)
 def test_a_cache_saves_and_can_be_repeated(bed: Bed, kind: str) -> None:
     needs(kind)
@@ -97,17 +98,19 @@ def test_a_cache_saves_and_can_be_repeated(bed: Bed, kind: str) -> None:
     images, watch = bed.draw(plan)
     again, counted = bed.draw(plan)
     assert np.array_equal(images, again) and counted.steps == watch.steps
-    assert not np.array_equal(images, bed.drawn[bed.plain])
+    assert not np.array_equal(images, bed.drawn)
     assert watch.evaluations < plan.nfe == STEPS * bed.passes
     assert watch.steps[0] == bed.passes and max(watch.steps) == bed.passes
 
 
 def test_what_each_cache_leaves_out(bed: Bed) -> None:
     """By the caches' own rules: the first block alone, no block, or the blocks without their attention."""
+    one = 1 / bed.blocks
     first = set(bed.draw(replace(bed.plain, cache=FIRST))[1].steps)
-    assert first == {bed.passes, round(bed.passes / bed.blocks, 6)}
+    either = {1, one} if bed.passes == 1 else {2, 1 + one, 2 * one}  # each pass decides for itself
+    assert first <= {round(share, 6) for share in either} and min(first) < bed.passes
     lite = bed.draw(replace(bed.plain, cache=CACHES["taylorseer-lite"]))[1].steps
-    assert [step > 0 for step in lite] == [True, True, False, True, False, False, True, False, False, True]
+    assert [step > 0 for step in lite] == [True, True, False, True, False, False, True, False]
     partly = bed.draw(replace(bed.plain, cache=TAYLOR))[1].steps
     assert [step == bed.passes for step in partly] == [step > 0 for step in lite]
     assert 0.5 < min(partly) / bed.passes < 0.9
@@ -120,23 +123,22 @@ def test_another_adapter_starts_with_a_fresh_cache(bed: Bed, kind: str) -> None:
     """What the slow expert computed is not reused by the fast one: its first step is evaluated in full."""
     needs(kind)
     plan = replace(bed.glance, cache=CACHES[kind])
-    assert [phase.start for phase in plan.phases] == [0, 5]
+    assert [phase.start for phase in plan.phases] == [0, 3]
     steps = bed.draw(plan)[1].steps
-    assert steps[0] == steps[5] == bed.passes
-    if kind in ("first-block", "magcache"):
-        joined = tuple(replace(step, phase="all") for step in bed.plain.steps)
-        alone = bed.draw(Trajectory(joined, cache=CACHES[kind]))[1].steps
-        assert alone[5] < bed.passes or alone[4] < bed.passes  # it is the switch that makes the difference
+    assert steps[0] == steps[3] == bed.passes
+    if kind.startswith("taylorseer"):  # whose steps are counted from the switch: 0, 1, 3 of the rest
+        assert [step == bed.passes for step in steps] == [1, 1, 0, 1, 1, 0, 1, 0]
 
 
 def test_another_guidance_starts_with_a_fresh_cache(bed: Bed) -> None:
     """There the pipeline is called again."""
-    first, rest = bed.plain.steps[:5], bed.plain.steps[5:]
+    first, rest = bed.plain.steps[:4], bed.plain.steps[4:]
     steps = (*first, *(replace(step, guidance=1.0, passes=1) for step in rest))
     watch = bed.draw(Trajectory(steps, cache=CACHES["taylorseer-lite"]))[1]
-    assert watch.steps[5:7] == [1.0, 1.0] and watch.steps[7] == 0.0
+    assert watch.steps[4:7] == [1.0, 1.0, 0.0]
 
 
+@pytest.mark.usefixtures("unchanged")
 def test_a_failure_leaves_no_cache_behind(bed: Bed, tmp_path: Path) -> None:
     missing = replace(bed.plain.steps[0], adapter=str(tmp_path / "none.safetensors"))
     plan = Trajectory((*bed.plain.steps[:3], replace(missing, phase="b"), *bed.plain.steps[4:]), cache=FIRST)
@@ -145,20 +147,11 @@ def test_a_failure_leaves_no_cache_behind(bed: Bed, tmp_path: Path) -> None:
         bed.draw(plan)
 
 
-def test_a_batch_shares_its_decisions(bed: Bed) -> None:
-    """The first-block cache looks at the mean over the batch, as its documentation says."""
-    plan = replace(bed.plain, cache=FIRST)
-    together = bed.draw(plan)[1].evaluations
-    watch = Counts()
-    bed.model.sample(plan, bed.embeds[:1], bed.noise[:1], watch)
-    assert watch.evaluations <= plan.nfe and together <= plan.nfe
-
-
 def test_the_whole_transformer_counts_one(bed: Bed) -> None:
     """With adapters in it too, whose layers are no work of the blocks' own."""
     transformer = bed.model.pipe.transformer
     work = Work(transformer)
-    bed.draw(Trajectory(bed.glance.steps[5:7]))
+    bed.draw(Trajectory(bed.glance.steps[3:5]), images=2)
     assert work.taken() == pytest.approx(2 * bed.passes) and work.taken() == 0
     work.close()
     bed.draw(Trajectory(bed.plain.steps[:1]))
@@ -167,5 +160,7 @@ def test_the_whole_transformer_counts_one(bed: Bed) -> None:
 
 def test_a_missing_package_is_told(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cache_dit", None)
-    with pytest.raises(GlanceBenchError, match=r"needs the package cache-dit.*pip install glance-bench\[cache\]"):
+    with pytest.raises(
+        GlanceBenchError, match=r"needs the package cache-dit.*pip install glance-bench\[cache\]"
+    ):
         bed.draw(replace(bed.plain, cache=CACHES["dbcache"]))

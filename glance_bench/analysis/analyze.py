@@ -18,6 +18,7 @@ counts from 0, ``stop`` is exclusive, ``snr`` is at sigma and null at sigma 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

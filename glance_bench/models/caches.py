@@ -124,7 +124,9 @@ class Work:
 
 
 def _blocks_of(transformer: torch.nn.Module) -> list[torch.nn.Module]:
-    return [block for part in transformer.children() if isinstance(part, torch.nn.ModuleList) for block in part]
+    return [
+        block for part in transformer.children() if isinstance(part, torch.nn.ModuleList) for block in part
+    ]
 
 
 def _stretched(ratios: Sequence[float], steps: int) -> list[float]:

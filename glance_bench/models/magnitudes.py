@@ -2,9 +2,9 @@
 
     python -m glance_bench.models.magnitudes testbed-flux teacher-50
 
-prints the line for the card. At each evaluation with the prompt the residual is what the blocks together add to the image
-tokens; a ratio is the mean over tokens of its length over the length at the step before (arXiv:2506.09045). Nothing is
-cached meanwhile.
+prints the line for the card. At each evaluation with the prompt the residual is what the blocks together add to the
+image tokens; a ratio is the mean over tokens of its length over the length at the step before (arXiv:2506.09045).
+Nothing is cached meanwhile.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def magnitude_ratios(
         for hook in hooks:
             hook.remove()
     passes = trajectory.steps[0].passes
-    lengths = [residual.norm(dim=-1) for residual in residuals[::passes]]  # of those with the prompt, which come first
+    lengths = [
+        residual.norm(dim=-1) for residual in residuals[::passes]
+    ]  # of those with the prompt, which come first
     pairs = zip(lengths, lengths[1:], strict=False)
     return [1.0, *(float((after / before).mean()) for before, after in pairs)]
 

@@ -69,7 +69,9 @@ class TrajectoryScheduler(SchedulerMixin, ConfigMixin):
             for step, end in enumerate(config.sigmas_next)
             for second in ((False, True) if config.solver == "heun" and end > 0 else (False,))
         ]
-        times = [told(config.sigmas_next[i]) if second else config.t_cond[i] for i, second in self._evaluations]
+        times = [
+            told(config.sigmas_next[i]) if second else config.t_cond[i] for i, second in self._evaluations
+        ]
         self.timesteps = torch.tensor(times, dtype=torch.float32, device=device) * TIMESTEPS
         starts, ends = (
             torch.tensor(values, dtype=torch.float32) for values in (config.sigmas, config.sigmas_next)
@@ -102,13 +104,14 @@ class TrajectoryScheduler(SchedulerMixin, ConfigMixin):
         same time. Returns the new sample.
         """
         number, second = self._evaluations[self._index]
+        start, velocity = sample, model_output
         if second:
-            self._last = self._last[0], corrected(self._last[1], model_output)
+            start, first = self._last
+            velocity = corrected(first, model_output)
         elif self._multistep:
-            self._last = sample, self._multistep.velocity(number, sample, model_output)
-        else:
-            self._last = sample, model_output
-        moved = _moved(*self._last, self._lengths[number])
+            velocity = self._multistep.velocity(number, sample, model_output)
+        self._last: tuple[torch.Tensor, torch.Tensor] = start, velocity
+        moved = _moved(start, velocity, self._lengths[number])
         self._index += 1
         return SchedulerOutput(prev_sample=moved) if return_dict else (moved,)
 

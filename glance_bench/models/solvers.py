@@ -23,9 +23,9 @@ class Multistep:
     ``ab2`` is Adams and Bashforth's: the velocity is extrapolated linearly in sigma.
 
     ``dpmpp-2m`` is DPM-Solver++(2M) (arXiv:2211.01095, algorithm 2, with alpha = 1 - sigma): the predicted image,
-    ``sample - sigma * velocity``, is extrapolated linearly in log((1 - sigma) / sigma). That is infinite at 0 and 1, so
-    steps from 1, the step after, and steps to 0 are Euler's, and on a grid that is even in sigma near them the solver is
-    of first order.
+    ``sample - sigma * velocity``, is extrapolated linearly in log((1 - sigma) / sigma). That is infinite at 0 and 1:
+    a step from 1, the step after it, and a step to 0 are Euler's, and on a grid that is even in sigma near them the
+    solver is of first order.
 
     The first step, and one of ``fresh`` or that does not start where the one before it ended, is Euler's.
     """
@@ -35,9 +35,7 @@ class Multistep:
     ) -> None:
         self._of_images = solver == "dpmpp-2m"
         place = _log_ratio if self._of_images else _progress
-        connected = [
-            i > 0 and i not in fresh and sigmas[i] == sigmas_next[i - 1] for i in range(len(sigmas))
-        ]
+        connected = [i > 0 and i not in fresh and sigmas[i] == sigmas_next[i - 1] for i in range(len(sigmas))]
         self._sigmas = sigmas
         self._shares = [
             _share(place, sigmas[i - 1], sigmas[i], sigmas_next[i]) if connected[i] else 0.0

@@ -48,7 +48,8 @@ class Played:
     @property
     def evaluations(self) -> int:
         """Model evaluations an image, two a step where guidance takes two or the solver does; without a cache."""
-        return sum(row.get("cost", row["passes"]) for row in self.rows)
+        costs: list[int] = [row["cost"] if "cost" in row else row["passes"] for row in self.rows]
+        return sum(costs)
 
 
 def played(board: Board) -> tuple[list[Played], list[tuple[int, str]]]:

@@ -21,7 +21,15 @@ from ..errors import GlanceBenchError, MissingData, UsageError, near_misses
 from ..registry import FAMILIES, MODELS
 from ..resources import data_dir
 from ..sealed import digest_of
-from ..trajectory import SOLVERS, Phase, TimeShift, Trajectory, boundary_step, from_moves, slow_fast_is_derived
+from ..trajectory import (
+    SOLVERS,
+    Phase,
+    TimeShift,
+    Trajectory,
+    boundary_step,
+    from_moves,
+    slow_fast_is_derived,
+)
 from .experts import Expert, HubLora
 from .listed import Printed, Reshifted, TimestepsOnly
 from .lora_files import contents
@@ -65,7 +73,9 @@ class SamplerCard(_Strict):
         {}, description="by family; default: the model's own"
     )
     solver: str = Field("euler", description="euler, heun, ab2 or dpmpp-2m")
-    cache: Cache | None = Field(None, description="what is not evaluated at every step; default: everything is")
+    cache: Cache | None = Field(
+        None, description="what is not evaluated at every step; default: everything is"
+    )
     max_sequence_length: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         None, description="tokens of a prompt at most; a model with a lower limit keeps its own"
     )

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-
 __all__ = ["Cache", "DBCache", "FirstBlock", "MagCache", "TaylorSeer"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -59,8 +58,8 @@ class MagCache(_Strict):
     """All blocks are left out while the error that their known shrinkage predicts stays below ``threshold``.
 
     ``ratios``, by family, are the measured ratios of the magnitudes of the blocks' residuals at successive steps, the
-    first being 1; ``python -m glance_bench.models.magnitudes`` measures them. They are stretched to the sampler's steps.
-    At most ``skips`` steps in a row are left out, and none in the first ``retain`` of all steps.
+    first being 1; ``python -m glance_bench.models.magnitudes`` measures them. They are stretched to the sampler's
+    steps. At most ``skips`` steps in a row are left out, and none in the first ``retain`` of all steps.
 
     Source: arXiv:2506.09045; diffusers' MagCacheConfig.
     """
@@ -75,8 +74,8 @@ class MagCache(_Strict):
 class DBCache(_Strict):
     """The first ``front`` and last ``back`` blocks always run, the others where the front ones' residual has moved.
 
-    As with ``FirstBlock`` the decision is the batch's. The first ``warmup`` steps are computed in full. Needs the package
-    cache-dit: ``pip install glance-bench[cache]``.
+    As with ``FirstBlock`` the decision is the batch's. The first ``warmup`` steps are computed in full. Needs the
+    package cache-dit: ``pip install glance-bench[cache]``.
 
     Source: cache-dit's DBCache (github.com/vipshop/cache-dit).
     """

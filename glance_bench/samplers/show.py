@@ -19,8 +19,9 @@ def document(card: SamplerCard, geometry: Geometry) -> dict[str, Any]:
 
     ``steps`` has one entry a step: ``step`` (from 0), ``index`` on the schedule's own grid, ``sigma``,
     ``sigma_next``, ``t_cond``, ``snr`` (at sigma), ``phase``, ``adapter``, ``adapter_scale``, ``guidance``,
-    ``passes``; with another solver than euler also ``solver`` and ``cost``, the step's evaluations. ``index`` and ``grid_steps`` are null for a schedule that is no part of one grid. ``speedup``
-    is nominal: evaluations of teacher-50 on this model over the card's. Raises as ``card.compile`` does.
+    ``passes``; with another solver than euler also ``solver`` and ``cost``, the step's evaluations. ``index`` and
+    ``grid_steps`` are null for a schedule that is no part of one grid. ``speedup`` is nominal: evaluations of
+    teacher-50 on this model over the card's. Raises as ``card.compile`` does.
     """
     trajectory = card.compile(geometry)
     grid_steps: int | None = None
@@ -72,6 +73,7 @@ def text(card: SamplerCard, geometry: Geometry) -> str:
     names = [phase["name"] for phase in data["phases"]]
     mark = {name: MARKS[number % len(MARKS)] for number, name in enumerate(dict.fromkeys(names))}
     width = max(5, *(len(printable(name)) for name in names))
+    cost = " evals" if data["solver"] == "heun" else "passes"
     lines = [
         f"{data['name']}: {printable(data['title'])}",
         *textwrap.wrap(printable(data["description"]), 108),
@@ -94,7 +96,7 @@ def text(card: SamplerCard, geometry: Geometry) -> str:
         )
     lines += [
         "",
-        f"step index  {'phase':{width}}  {'evals' if data['solver'] == 'heun' else 'passes':>6}   sigma -> next   1000 * t       SNR  1{'sigma':^{BAR - 2}}0",
+        f"step index  {'phase':{width}}  {cost}  sigma -> next   1000 * t       SNR  1{'sigma':^{BAR - 2}}0",
     ]
     lines += [
         f"{row['step']:4d} {'-' if row['index'] is None else row['index']:>5}  "
