@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from .commands.comparing import compare, leaderboard
 from .commands.data import convert, prefetch
+from .commands.diagnosing import doctor
 from .commands.exchange import export, import_images, import_scores
 from .commands.failing import failures
 from .commands.gating import gate
@@ -24,6 +25,7 @@ from .commands.looking import analyze, list_, schema, trajectory, verify
 from .commands.reporting import report
 from .commands.running import plan, run
 from .commands.shared import INCOMPLETE
+from .commands.speeding import speed
 from .commands.tabulating import tables
 from .commands.training import train_glance
 
@@ -37,6 +39,7 @@ app = typer.Typer(
 )
 for command in (
     *(
+        doctor,
         run,
         plan,
         report,
@@ -45,6 +48,7 @@ for command in (
         leaderboard,
         gate,
         tables,
+        speed,
         prefetch,
         convert,
         trajectory,

@@ -21,9 +21,10 @@ The document (schema ``glance-bench/results/2``)::
 ``rank`` is "best" for the best value among the samplers other than the reference, "tied" where the paired
 interval against that best one holds zero. Intervals are at 95 %, see ``stats``: bootstrap over prompts for
 means, Wilson for rates of failure, group jackknife (with what it left out, for later pairing) for corpus
-metrics. ``made_of`` holds the checkpoint, the card and the trajectory as digests, and resolution, device and
-dtype; null for images made elsewhere. Everything but ``timing``, ``tables``, ``sources`` and ``waiting`` is a function
-of images, prompts and recipes, and enters the ``digest``; the ``seal`` is a digest of the whole document.
+metrics. ``made_of`` holds the checkpoint, the card and the trajectory as digests, and resolution, device,
+dtype and, where it changes pixels, placement; null for images made elsewhere. Everything but ``timing``,
+``tables``, ``sources`` and ``waiting`` is a function of images, prompts and recipes, and enters the ``digest``; the
+``seal`` is a digest of the whole document.
 """
 
 from __future__ import annotations
@@ -198,7 +199,8 @@ def _made_of(run: Run, unit: str) -> dict[str, Any] | None:
     made = read_unit(run.folder / unit).get("sampler_made_of")
     if not made:
         return None
-    return {name: made[name] for name in MADE_OF} | {"trajectory": digest_of(made["trajectory"])}
+    placed = {"placement": made["placement"]} if "placement" in made else {}
+    return {name: made[name] for name in MADE_OF} | placed | {"trajectory": digest_of(made["trajectory"])}
 
 
 def _timing(frame: pd.DataFrame, references: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ def test_a_whole_run(
         *[("tiny-qwen", name) for name in ("native-8", "qwen-lightning-4", "uniform-5-heun")],
     ]
     by_name = {s.name: s for s in plan.samplers if s.model.name == "tiny-flux"}
-    assert by_name["based"].weights.name == OTHER and by_name["tdd-4"].weights.name == "tiny-flux"
+    assert by_name["based"].weights.path == other and by_name["tdd-4"].weights.path == tiny_flux_dir
     assert by_name["based"].made_of["checkpoint"] != by_name["native-8"].made_of["checkpoint"]
 
     results = run_suite(asked, tmp_path / "run", QUIET)

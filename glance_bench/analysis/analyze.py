@@ -165,14 +165,13 @@ def _errors(
     advance: Callable[[int, str], None],
 ) -> list[FloatArray]:
     """float64[prompts, steps] for each student. One image at a time: what fits memory for a run fits here."""
-    from ..engine.embeddings import Embeddings
-    from ..engine.generate import load_model
+    from ..engine.generate import prepare
     from .velocity import velocity_errors
 
     size = model.resolution
     teacher = load_card(TEACHER).compile(read_geometry(model.path, *size))
-    loaded = load_model(model, plan.suite.device, plan.suite.dtype)
-    embeddings = Embeddings(run, model.digest)
+    texts = [(item.prompt.text, None) for item in items]
+    loaded, embeddings = prepare(run, model, plan.suite.device, plan.suite.dtype, texts)
     rows = []
     for item in items:
         embed = embeddings.get(loaded, item.prompt.text)

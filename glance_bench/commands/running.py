@@ -39,6 +39,9 @@ class Request:
     profile: Annotated[
         str | None, typer.Option(help="A profile of the suite; default: the first that fits.")
     ] = None
+    placement: Annotated[
+        str | None, typer.Option(help="Where the model's parts lie: auto, or a plan's name.")
+    ] = None
     lora: Annotated[
         Path | None, typer.Option(help="Add a sampler: this LoRA file on the schedule of --like.")
     ] = None
@@ -49,10 +52,11 @@ class Request:
     like: Annotated[str | None, typer.Option(help="The sampler whose schedule --lora is played on.")] = None
     data: Data = None
 
-    def resolve(self) -> tuple[Suite, str]:
+    def resolve(self, *, elsewhere: bool = False) -> tuple[Suite, str]:
         """The suite as it will run here, with what its lock file pins, and the line that says why this profile.
 
-        From here on the data folder and the lock file are those of this request.
+        ``elsewhere``: under the profile that is asked for, whether this machine can run it or not. From here on the
+        data folder and the lock file are those of this request.
         """
         use_data(self.data)
         from ..errors import UsageError
@@ -71,13 +75,14 @@ class Request:
         added = None
         if self.lora is not None and self.like is not None:
             added = LoraSampler(lora=str(self.lora), scale=self.scale, like=self.like)
-        chosen, why = choose(load_suite(self.suite), self.profile)
+        chosen, why = choose(load_suite(self.suite), self.profile, elsewhere=elsewhere)
         resolved = chosen.with_overrides(
             limit=self.limit,
             samplers=names(self.samplers),
             metrics=names(self.metrics),
             prompts=self.prompt or (),
             lora=added,
+            placement=self.placement,
         )
         return resolved, why
 
@@ -135,16 +140,21 @@ def run(
 
 @_requested
 def plan(request: Request, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Say what a run would do: units, evaluations, disk, time, and what is done. Writes nothing."""
+    """Say what a run would do and cost: units, hours, memory, disk, downloads, and what is done. Writes nothing.
+
+    With --profile also for a machine that is not this one.
+    """
     with guarded():
         from ..engine.outlook import lines, outlook
-        from ..engine.plan import make_plan
+        from ..profiles import target_of
         from ..store import Run
+        from ..suite import load_suite
         from ..terminal import Progress
 
-        suite, why = request.resolve()
+        suite, why = request.resolve(elsewhere=True)
         Progress(quiet).say(why)
-        document = outlook(Run(request.folder(suite)), make_plan(suite))
+        target = target_of(load_suite(request.suite), suite)
+        document = outlook(Run(request.folder(suite)), suite, target)
         if as_json:
             print_json(document)
         else:

@@ -123,7 +123,7 @@ def train_missing(jobs: Sequence[Job], suite: Suite, progress: Progress) -> None
     from ..training.glance import train
     from .generate import check_device
 
-    check_device(suite.device)
+    check_device(suite.device, suite.dtype)
     for job in jobs:
         with _alone(job, progress):
             if job.done:  # by another process, or as another entry of the suite
@@ -191,7 +191,8 @@ def _drawn(model: PlannedModel, captions: Sequence[str], suite: Suite, progress:
     from .generate import load_model, png
 
     folder = cache_dir() / "teacher"
-    made_of = [model.digest, list(model.resolution), suite.device, suite.dtype]
+    placed = [model.placement.dtype, model.placement.numerics] if model.placement else [suite.dtype]
+    made_of = [model.digest, list(model.resolution), suite.device, *placed]
     keys = [digest_of([*made_of, caption, seed])[:16] for seed, caption in enumerate(captions)]
     found = find_sealed(folder, "png")
     missing = [seed for seed, key in enumerate(keys) if not _is_whole(found.get(key))]
@@ -199,9 +200,9 @@ def _drawn(model: PlannedModel, captions: Sequence[str], suite: Suite, progress:
         loaded = load_model(model, suite.device, suite.dtype)
         steps = load_card(TEACHER).compile(read_geometry(model.path, *model.resolution))
         with progress.task("draw samples", len(missing)) as advance:
-            for seed in missing:
+            prompts = [loaded.encode([captions[seed]]) for seed in missing]
+            for seed, embeds in zip(missing, prompts, strict=True):
                 noise = loaded.noise([seed], resolution=model.resolution)
-                embeds = loaded.encode([captions[seed]])
                 image = loaded.sample(steps, embeds, noise, resolution=model.resolution)[0]
                 found[keys[seed]] = seal(folder, keys[seed], "png", png(image))
                 advance(1, model.name)

@@ -15,6 +15,7 @@ from ..errors import GlanceBenchError, UsageError
 from ..metrics.base import FROM_FEATURES
 from ..metrics.choose import available
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
+from ..models.placement import Plan as Placement
 from ..registry import MODELS, PROMPT_SETS, ModelEntry
 from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
@@ -24,11 +25,21 @@ from ..suite import LocalModel, LoraSampler, PromptUse, Suite
 from ..trajectory import Trajectory
 from ..units import UnitInfo
 from .adapt import Job, planned
+from .placements import plans_of, settled
 
 if TYPE_CHECKING:
     from ..prompts import Prompt
 
-__all__ = ["Item", "PlannedMetric", "PlannedModel", "PlannedSampler", "Plan", "Work", "make_plan"]
+__all__ = [
+    "Item",
+    "PlannedMetric",
+    "PlannedModel",
+    "PlannedSampler",
+    "Plan",
+    "Work",
+    "make_plan",
+    "model_entry",
+]
 
 GENERATION_VERSION = 1  # raise it when the same key would give other pixels
 TEACHER = "teacher-50"
@@ -36,7 +47,11 @@ TEACHER = "teacher-50"
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A checkpoint with its digest and the resolution (height, width) it runs at."""
+    """A checkpoint with its digest and the resolution (height, width) it runs at.
+
+    ``placement`` is None where the whole pipeline is on the device; ``outgrown`` names the plans that ran out of
+    memory before it.
+    """
 
     name: str
     family: str
@@ -44,13 +59,20 @@ class PlannedModel:
     digest: str
     resolution: tuple[int, int]
     adapters: Path | None
+    placement: Placement | None = None
+    outgrown: tuple[str, ...] = ()
+
+    @property
+    def encoded_by(self) -> str:
+        """What prompt embeddings depend on besides the prompt."""
+        return digest_of([self.digest, self.placement.encoding]) if self.placement else self.digest
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedSampler:
     """A card compiled for one model. ``key`` hashes ``made_of``: all that its images share.
 
-    ``weights`` is the checkpoint that is loaded: the model, or the base that the card names in its place.
+    ``weights`` is what is loaded: the model, or with the path and digest of the base that the card names in its place.
     ``group`` is the name that it shares with those that differ from it by their training seed alone.
     """
 
@@ -179,39 +201,50 @@ def make_plan(suite: Suite) -> Plan:
     Adapters that are still to be trained enter the keys with the key of their training, later with their content.
     Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
     """
-    models = [_model(entry, suite) for entry in suite.models]
+    suite = settled(suite)
+    plans = plans_of(suite)
+    models = [_model(entry, suite, plans) for entry in suite.models]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
-    samplers = tuple(sampler for model in models for sampler in _samplers(model, suite, jobs[model]))
-    _refuse_unplayed(suite, models, jobs, samplers)
+    families = {model.family for model in models}
+    samplers = tuple(s for model in models for s in _samplers(model, suite, jobs[model], families))
     _refuse_strips_beyond(suite, samplers)
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
     needed = [job for model in models for job in jobs[model] if played & set(map(str, job.adapters.values()))]
+    sliced = [(use, name, _slices(prompts, suite)) for use, name, _, prompts in prompt_sets]
     works = [
         work
         for sampler in samplers
-        for use, name, _, prompts in prompt_sets
+        for use, name, slices in sliced
         if use.models is None or sampler.model.name in use.models
-        for work in _slices(sampler, name, prompts, suite)
+        for work in _works(sampler, name, slices, suite)
     ]
     sets = tuple((name, revision, prompts) for _, name, revision, prompts in prompt_sets)
     return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed), waiting)
 
 
-def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
+def model_entry(entry: str | LocalModel) -> ModelEntry:
+    """What a suite means by one of its models."""
     if isinstance(entry, str):
         found: ModelEntry = MODELS.get(entry)
-    else:
-        folder = Path(entry.adapters) if entry.adapters else None
-        found = ModelEntry(entry.name, entry.family, Path(entry.path), folder)
+        return found
+    folder = Path(entry.adapters) if entry.adapters else None
+    return ModelEntry(entry.name, entry.family, Path(entry.path), folder)
+
+
+def _model(
+    entry: str | LocalModel, suite: Suite, plans: Mapping[str, tuple[Placement, tuple[str, ...]]]
+) -> PlannedModel:
+    found = model_entry(entry)
     try:
         path, side = found.path, suite.resolution
         resolution = (side, side) if side else read_settings(path).resolution
         digest = checkpoint_digest(path)
     except GlanceBenchError as error:
         raise type(error)(f"model {found.name!r}: {error}") from error
-    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters)
+    placed = plans.get(found.name, (None, ()))
+    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters, *placed)
 
 
 def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:
@@ -283,7 +316,10 @@ def _cards(suite: Suite, jobs: Sequence[Job]) -> list[tuple[SamplerCard, str]]:
     return list(zip(cards, groups, strict=True))
 
 
-def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterator[PlannedSampler]:
+def _samplers(
+    model: PlannedModel, suite: Suite, jobs: Sequence[Job], families: set[str]
+) -> Iterator[PlannedSampler]:
+    """A card for another family is left out; raises UsageError when none of the suite's ``families`` is its own."""
     adapters = trained_adapters(model.adapters)
     promised: dict[str, str] = {}
     for job in jobs:
@@ -294,6 +330,9 @@ def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterato
     for card, group in _cards(suite, jobs):
         if model.family in card.families:
             yield _sampler(model, card, group, shape, promised, suite)
+        elif families.isdisjoint(card.families):
+            names = " and ".join(card.families)
+            raise UsageError(f"sampler {card.name!r} is for {names}, which none of the suite's models is")
 
 
 def _sampler(
@@ -307,12 +346,13 @@ def _sampler(
     weights, own = model, shape
     if card.base is not None:
         try:
-            weights = replace(_model(card.base, suite), resolution=model.resolution)
+            base = MODELS.get(card.base).path
+            weights = replace(model, path=base, digest=checkpoint_digest(base))
         except GlanceBenchError as error:
-            raise type(error)(f"sampler {card.name!r}: {error}") from error
-        own = replace(read_geometry(weights.path, *model.resolution), adapters=shape.adapters)
+            raise type(error)(f"sampler {card.name!r}: base {card.base!r}: {error}") from error
+        own = replace(read_geometry(base, *model.resolution), adapters=shape.adapters)
     trajectory = card.compile(own)
-    made_of = {
+    made_of: dict[str, Any] = {
         "generation_version": GENERATION_VERSION,
         "family": model.family,
         "checkpoint": weights.digest,
@@ -320,25 +360,12 @@ def _sampler(
         "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
         "resolution": list(model.resolution),
         "device": suite.device,
-        "dtype": suite.dtype,
+        "dtype": model.placement.dtype if model.placement else suite.dtype,
     }
+    if model.placement and model.placement.numerics:
+        made_of["placement"] = model.placement.numerics
     speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
     return PlannedSampler(model, weights, card, group, trajectory, speedup, made_of)
-
-
-def _refuse_unplayed(
-    suite: Suite,
-    models: Sequence[PlannedModel],
-    jobs: Mapping[PlannedModel, Sequence[Job]],
-    samplers: Sequence[PlannedSampler],
-) -> None:
-    """A card for one family is not played on models of others; raises UsageError when none of the models is its own."""
-    played = {sampler.name for sampler in samplers}
-    for model in models:
-        for card, _ in _cards(suite, jobs[model]):
-            if card.name not in played:
-                names = " and ".join(card.families)
-                raise UsageError(f"sampler {card.name!r} is for {names}, which none of the suite's models is")
 
 
 def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> None:
@@ -352,21 +379,33 @@ def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> N
         )
 
 
-def _slices(
-    sampler: PlannedSampler, prompt_set: str, prompts: tuple[Prompt, ...], suite: Suite
-) -> Iterator[Work]:
-    room = f"units/{slug(sampler.model.name)}/{slug(sampler.name)}-{sampler.key[:12]}/{slug(prompt_set)}"
-    for number, start in enumerate(range(0, len(prompts), suite.slice_size)):
+def _slices(prompts: tuple[Prompt, ...], suite: Suite) -> list[tuple[tuple[Item, ...], list[Any]]]:
+    """The images of each slice, the same for every sampler, and what a unit's key hashes of them."""
+    slices = []
+    for start in range(0, len(prompts), suite.slice_size):
         items = tuple(
             Item(prompt, index, _seed(suite, prompt, position, index))
             for position, prompt in enumerate(prompts[start : start + suite.slice_size], start)
             for index in range(suite.images_per_prompt)
         )
+        hashed = [[i.prompt.id, sha256_bytes(i.prompt.text.encode()), i.index, i.seed] for i in items]
+        slices.append((items, hashed))
+    return slices
+
+
+def _works(
+    sampler: PlannedSampler,
+    prompt_set: str,
+    slices: Sequence[tuple[tuple[Item, ...], list[Any]]],
+    suite: Suite,
+) -> Iterator[Work]:
+    room = f"units/{slug(sampler.model.name)}/{slug(sampler.name)}-{sampler.key[:12]}/{slug(prompt_set)}"
+    for number, (items, hashed) in enumerate(slices):
         made_of = {
             "sampler": sampler.key,
             "batch_size": suite.batch_size,
             "noise": suite.noise,
-            "images": [[i.prompt.id, sha256_bytes(i.prompt.text.encode()), i.index, i.seed] for i in items],
+            "images": hashed,
         }
         key = digest_of(made_of)
         folder = f"{room}/{number:05d}-{key[:12]}"

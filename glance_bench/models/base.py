@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -13,7 +14,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from ..errors import GlanceBenchError, UsageError
@@ -22,11 +22,12 @@ from ..trajectory import Step, Trajectory
 from .adapters import Adapters
 from .caches import StepCache, Work
 from .checkpoints import check_weights, checkpoint_digest, read_geometry, read_settings
+from .placement import Plan
+from .placing import DTYPES, Placing, readable
 from .quiet import quiet_libraries
 from .recorder import Recorder
 from .scheduler import TrajectoryScheduler
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 Embeds = Mapping[str, Any]
 
 
@@ -37,14 +38,23 @@ class DiffusersFamily(ABC):
         name: the family's registered name.
         pipe: the diffusers pipeline, on ``device`` in ``dtype``, its progress bars off.
         settings: resolution, text length and default guidance of the checkpoint.
+        placing: what moves the pipeline's parts under a placement; None where all of them are on the device.
     """
 
     name: ClassVar[str]
     pipeline_class: ClassVar[Any]
     transformer_class: ClassVar[Any]
 
-    def __init__(self, pipe: Any, path: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        path: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        placing: Placing | None = None,
+    ) -> None:
         self.pipe = pipe
+        self.placing = placing
         self.path = path
         self.settings = read_settings(path)
         self.device = device
@@ -54,11 +64,19 @@ class DiffusersFamily(ABC):
 
     @classmethod
     def load(
-        cls, path: Path, *, device: str = "cpu", dtype: str = "float32", transformer: bool = True
+        cls,
+        path: Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        transformer: bool = True,
+        placement: Plan | None = None,
     ) -> Self:
         """Load the checkpoint in the folder ``path``; the network is never asked.
 
         Without ``transformer`` it can only encode prompts and images, in the memory that this takes.
+        With a ``placement``, whose dtypes then count, parts are loaded when they are needed: encode all prompts
+        first, because encoding another one later drops the transformer and loads it again.
 
         Raises GlanceBenchError when the folder, weights or a component are missing or damaged or belong to
         another family, and UsageError for a dtype other than float32, float16, bfloat16.
@@ -74,16 +92,32 @@ class DiffusersFamily(ABC):
         read_geometry(path)
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
-        try:
-            parts = {} if transformer else {"transformer": None}
+        where = torch.device(device)
+        if placement is not None:
+            placing = Placing(placement, (cls.pipeline_class, cls.transformer_class), path, where)
+            return cls(placing.pipe, path, where, DTYPES[placement.dtype], placing)
+        parts = {} if transformer else {"transformer": None}
+        with readable(path):
             pipe = cls.pipeline_class.from_pretrained(
                 path, dtype=DTYPES[dtype], local_files_only=True, **parts
             )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            what = " ".join(str(error).split())[:300]
-            raise GlanceBenchError(f"checkpoint {path} cannot be loaded: {what}") from error
         pipe.set_progress_bar_config(disable=True)
-        return cls(pipe.to(device), path, torch.device(device), DTYPES[dtype])
+        return cls(pipe.to(device), path, where, DTYPES[dtype])
+
+    def ready(self) -> None:
+        """Have everything that draws in place: under a placement, the transformer, which ``sample`` else waits for.
+
+        Raises torch.OutOfMemoryError when it does not fit.
+        """
+        if self.placing is not None and not self.placing.drawing:
+            self._last_encoding()
+            self.placing.draw()
+            self._adapters = Adapters(self.pipe)
+
+    def release(self) -> None:
+        """Give back the memory of what can be loaded again; see ``ready``."""
+        if self.placing is not None:
+            self.placing.release()
 
     @property
     def digest(self) -> str:
@@ -111,6 +145,8 @@ class DiffusersFamily(ABC):
         own = self.settings.max_sequence_length
         limit = own if max_sequence_length is None else min(own, max_sequence_length)
         with torch.no_grad(), quiet_libraries():
+            if self.placing is not None:
+                self.placing.encode()
             return [self._encode(text, limit) for text in texts]
 
     def noise(self, seeds: Sequence[int], *, resolution: tuple[int, int] | None = None) -> torch.Tensor:
@@ -120,7 +156,7 @@ class DiffusersFamily(ABC):
         """
         height, width = resolution or self.default_resolution
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        channels = self.pipe.transformer.config.in_channels // 4
+        channels = self._in_channels // 4
         made = self.pipe.prepare_latents(
             len(seeds), channels, height, width, torch.float32, torch.device("cpu"), generators
         )
@@ -151,6 +187,7 @@ class DiffusersFamily(ABC):
         watch = recorder or Recorder()
         watch.on_start()
         legs = [(steps, self._conditioning(embeds, steps[0])) for steps in _legs(trajectory)]
+        self.ready()
         latents, done = noise, 0
         component = ExitStack()
         cache = StepCache(self.pipe.transformer, trajectory, self.name)
@@ -165,20 +202,22 @@ class DiffusersFamily(ABC):
             if done - 1 in watch.estimated:
                 watch.on_estimate(done - 1, pipe.scheduler.estimate())
             if done < len(trajectory):
-                self._adapters.serve(trajectory.steps[done])
-                if done in switches:
-                    cache.begin(done)
+                with watch.component("switch"):
+                    self._adapters.serve(trajectory.steps[done])
+                    if done in switches:
+                        cache.begin(done)
             else:
-                self._synchronise()
+                self._synchronise(watch)
                 component.close()
                 component.enter_context(watch.component("decode"))
             return {}
 
         with component, self._watched_by(watch, len(noise), counting=trajectory.cache is not None):
             component.callback(cache.end)
-            self._synchronise()
+            self._synchronise(watch)
             component.enter_context(watch.component("denoise"))
-            self._adapters.serve(trajectory.steps[0])
+            with watch.component("switch"):
+                self._adapters.serve(trajectory.steps[0])
             for steps, conditioning in legs:
                 self.pipe.scheduler = TrajectoryScheduler.of(replace(trajectory, steps=steps))
                 cache.begin(done)
@@ -196,6 +235,31 @@ class DiffusersFamily(ABC):
             pixels = _bytes(made)
         watch.on_finish(finite.tolist())
         return pixels
+
+    def play_stock(
+        self,
+        steps: int,
+        embeds: Sequence[Embeds],
+        noise: torch.Tensor,
+        *,
+        resolution: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """uint8[N, height, width, 3]: the pipeline called bare, its own scheduler asked for ``steps`` steps.
+
+        What ``sample`` is measured against. Arguments as there; it plays whichever adapter is active.
+        """
+        height, width = resolution or self.default_resolution
+        passes = 2 if self.settings.cfg and self.settings.guidance > 1 else 1
+        made = self.pipe(
+            **self._conditioning(embeds, Step(1.0, 0.0, 1.0, passes=passes)),
+            latents=noise,
+            height=height,
+            width=width,
+            num_inference_steps=steps,
+            output_type="pt",
+            return_dict=False,
+        )[0]
+        return _bytes(made)
 
     def decode(self, latents: torch.Tensor, *, resolution: tuple[int, int] | None = None) -> np.ndarray:
         """uint8[N, height, width, 3] of packed latents float[N, tokens, channels], as ``sample`` decodes its own.
@@ -276,14 +340,25 @@ class DiffusersFamily(ABC):
                 work.close()
             self.pipe.scheduler = stock
 
+    @cached_property
+    def _in_channels(self) -> int:
+        return int(self.transformer_class.load_config(self.path, subfolder="transformer")["in_channels"])
+
+    @property
+    def _encoder_device(self) -> torch.device:
+        return self.device if self.placing is None else self.placing.encoder_device
+
+    def _last_encoding(self) -> None:  # noqa: B027 (most families need nothing)
+        """Encode what ``sample`` will need besides its prompts, before the encoders go."""
+
     def _guidance(self, step: Step) -> float:
         return self.settings.guidance if step.guidance is None else step.guidance
 
     def _place(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(device=self.device, dtype=self.dtype)
 
-    def _synchronise(self) -> None:
-        if self.device.type == "cuda":
+    def _synchronise(self, watch: Recorder) -> None:
+        if watch.waits and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 

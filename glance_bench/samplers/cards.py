@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -279,6 +280,13 @@ def lora_card(file: str | Path, scale: float | None, like: str) -> SamplerCard:
 
 
 def _read(path: Path) -> SamplerCard:
+    state = path.stat()
+    return _parsed(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: Path, *state: int) -> SamplerCard:
+    """The card in a file of this ``state``: a plan asks for each of its cards several times."""
     from ..yamlfile import read_yaml, validated
 
     return validated(SamplerCard, path, read_yaml(path), context=path.parent)

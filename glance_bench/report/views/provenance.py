@@ -108,7 +108,8 @@ def _seeds(seeds: pd.Series) -> str:
 
 def _settings(made: Mapping[str, Any]) -> str:
     size = " \u00d7 ".join(map(str, made["resolution"]))
-    return f"{size} px, {made['device']}, {made['dtype']}, generating code {made['generation_version']}"
+    numbers = ", ".join([made["dtype"], *filter(None, [made.get("placement")])])
+    return f"{size} px, {made['device']}, {numbers}, generating code {made['generation_version']}"
 
 
 def _commands(source: Source) -> list[tuple[str, str]]:
