@@ -129,7 +129,8 @@ class Run:
     def records(self) -> pd.DataFrame:
         """One row an image, columns RECORD_COLUMNS; ``image`` is relative to the run folder.
 
-        ``evaluations`` counts the transformer's passes for that image. Raises Damaged for a bad file.
+        ``evaluations`` counts the transformer's passes for that image, a part of one where a cache left out the rest;
+        files of earlier versions have whole numbers. Raises Damaged for a bad file.
         """
         import pandas as pd
         import pyarrow as pa

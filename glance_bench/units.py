@@ -26,7 +26,7 @@ RECORD_COLUMNS = {
     "finite": "bool",
     "black": "bool",
     "truncated": "bool",
-    "evaluations": "int64",
+    "evaluations": "float64",
     "batch_size": "int64",
 }
 

@@ -20,7 +20,7 @@ from ..registry import FAMILIES
 from ..store import Run
 from ..terminal import Progress
 from .base import Made, Team
-from .embeddings import Embeddings
+from .embeddings import Embeddings, Limited
 from .placements import FORCED, Outgrown
 from .plan import PlannedModel, Work
 
@@ -42,28 +42,28 @@ def generate(run: Run, pending: Sequence[Work], progress: Progress, team: Team) 
 
     Raises Outgrown, from this process, when one image does not fit under the placement that its model has.
     """
-    models = list(dict.fromkeys(work.sampler.model for work in pending))
-    ordered = sorted(pending, key=lambda work: models.index(work.sampler.model))
+    models = list(dict.fromkeys(work.sampler.weights for work in pending))
+    ordered = sorted(pending, key=lambda work: models.index(work.sampler.weights))
     factory = partial(Generator, run.folder, texts_of(pending))
     with progress.task("generate", sum(len(work.items) for work in pending)) as advance:
         for work in team.each("generate", run, ordered, factory, progress):
             advance(len(work.items), f"{work.info.model} {work.sampler.name}")
 
 
-def texts_of(works: Iterable[Work]) -> dict[str, tuple[str, ...]]:
+def texts_of(works: Iterable[Work]) -> dict[str, tuple[Limited, ...]]:
     """All prompts by model, of the models that a placement has encode them before any image."""
-    texts: dict[str, dict[str, None]] = {}
+    texts: dict[str, dict[Limited, None]] = {}
     for work in works:
         if work.sampler.model.placement:
-            own = texts.setdefault(work.info.model, {})
-            own.update(dict.fromkeys(item.prompt.text for item in work.items))
+            own, limit = texts.setdefault(work.info.model, {}), work.sampler.card.max_sequence_length
+            own.update(dict.fromkeys((item.prompt.text, limit) for item in work.items))
     return {model: tuple(own) for model, own in texts.items()}
 
 
 class HeldModel:
     """The model of the last unit, loaded once for all units of it that follow each other."""
 
-    def __init__(self, run: Run, texts: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, run: Run, texts: Mapping[str, Sequence[Limited]]) -> None:
         self._run = run
         self._texts = texts
         self._planned: PlannedModel | None = None
@@ -71,7 +71,7 @@ class HeldModel:
 
     def of(self, work: Work) -> tuple[Any, Embeddings]:
         """The loaded model that a unit needs, and its embeddings. Raises as ``prepare`` does."""
-        model, made_of = work.sampler.model, work.sampler.made_of
+        model, made_of = work.sampler.weights, work.sampler.made_of
         if self._planned != model or self._prepared is None:
             self._planned = self._prepared = None  # the next one needs the memory
             texts = self._texts.get(model.name, ())
@@ -83,7 +83,7 @@ class HeldModel:
 class Generator:
     """The worker of this pass, on the run in ``folder``; ``texts`` are those of ``texts_of``."""
 
-    def __init__(self, folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, folder: Path, texts: Mapping[str, Sequence[Limited]]) -> None:
         self._run = Run(folder)
         self._model = HeldModel(self._run, texts)
         self._not_finite: set[PlannedModel] = set()
@@ -103,7 +103,7 @@ class Generator:
 
 
 def prepare(
-    run: Run, model: PlannedModel, device: str, dtype: str, texts: Iterable[str]
+    run: Run, model: PlannedModel, device: str, dtype: str, texts: Iterable[Limited]
 ) -> tuple[Any, Embeddings]:
     """The model of a plan, ready to draw, and its embeddings; under a placement, those of ``texts`` are made first.
 
@@ -157,7 +157,8 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> tuple[lis
     start = 0
     while start < len(work.items):
         items = work.items[start : start + batch_size]
-        embeds = [embeddings.get(model, item.prompt.text) for item in items]
+        limit = work.sampler.card.max_sequence_length
+        embeds = [embeddings.get(model, item.prompt.text, limit) for item in items]
         recorder = Recorder()
         try:
             size = work.sampler.model.resolution
@@ -192,7 +193,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> tuple[lis
                     "finite": bool(finite),
                     "black": not picture.any(),
                     "truncated": bool(embed["truncated"]),
-                    "evaluations": round(recorder.evaluations),
+                    "evaluations": round(recorder.evaluations, 6),
                     "batch_size": len(items),
                 }
             )

@@ -72,10 +72,12 @@ class PlannedModel:
 class PlannedSampler:
     """A card compiled for one model. ``key`` hashes ``made_of``: all that its images share.
 
+    ``weights`` is what is loaded: the model, or with the path and digest of the base that the card names in its place.
     ``group`` is the name that it shares with those that differ from it by their training seed alone.
     """
 
     model: PlannedModel
+    weights: PlannedModel
     card: SamplerCard
     group: str
     trajectory: Trajectory
@@ -178,6 +180,7 @@ class Plan:
                     "steps": len(s.trajectory),
                     "speedup": s.speedup,
                     "teacher": s.name == TEACHER,
+                    **{key: value for key in ("licence", "citation") if (value := getattr(s.card, key))},
                 }
                 for s in self.samplers
             ],
@@ -204,7 +207,8 @@ def make_plan(suite: Suite) -> Plan:
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
-    samplers = tuple(sampler for model in models for sampler in _samplers(model, suite, jobs[model]))
+    families = {model.family for model in models}
+    samplers = tuple(s for model in models for s in _samplers(model, suite, jobs[model], families))
     _refuse_strips_beyond(suite, samplers)
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
     needed = [job for model in models for job in jobs[model] if played & set(map(str, job.adapters.values()))]
@@ -312,7 +316,10 @@ def _cards(suite: Suite, jobs: Sequence[Job]) -> list[tuple[SamplerCard, str]]:
     return list(zip(cards, groups, strict=True))
 
 
-def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterator[PlannedSampler]:
+def _samplers(
+    model: PlannedModel, suite: Suite, jobs: Sequence[Job], families: set[str]
+) -> Iterator[PlannedSampler]:
+    """A card for another family is left out; raises UsageError when none of the suite's ``families`` is its own."""
     adapters = trained_adapters(model.adapters)
     promised: dict[str, str] = {}
     for job in jobs:
@@ -321,7 +328,11 @@ def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterato
             promised |= {str(file): job.key for file in job.adapters.values()}
     shape = replace(read_geometry(model.path, *model.resolution), adapters=adapters)
     for card, group in _cards(suite, jobs):
-        yield _sampler(model, card, group, shape, promised, suite)
+        if model.family in card.families:
+            yield _sampler(model, card, group, shape, promised, suite)
+        elif families.isdisjoint(card.families):
+            names = " and ".join(card.families)
+            raise UsageError(f"sampler {card.name!r} is for {names}, which none of the suite's models is")
 
 
 def _sampler(
@@ -332,12 +343,20 @@ def _sampler(
     promised: Mapping[str, str],
     suite: Suite,
 ) -> PlannedSampler:
-    trajectory = card.compile(shape)
+    weights, own = model, shape
+    if card.base is not None:
+        try:
+            base = MODELS.get(card.base).path
+            weights = replace(model, path=base, digest=checkpoint_digest(base))
+        except GlanceBenchError as error:
+            raise type(error)(f"sampler {card.name!r}: base {card.base!r}: {error}") from error
+        own = replace(read_geometry(base, *model.resolution), adapters=shape.adapters)
+    trajectory = card.compile(own)
     made_of: dict[str, Any] = {
         "generation_version": GENERATION_VERSION,
         "family": model.family,
-        "checkpoint": model.digest,
-        "card": card.digest(shape, promised),
+        "checkpoint": weights.digest,
+        "card": card.digest(own, promised),
         "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
         "resolution": list(model.resolution),
         "device": suite.device,
@@ -346,7 +365,7 @@ def _sampler(
     if model.placement and model.placement.numerics:
         made_of["placement"] = model.placement.numerics
     speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
-    return PlannedSampler(model, card, group, trajectory, speedup, made_of)
+    return PlannedSampler(model, weights, card, group, trajectory, speedup, made_of)
 
 
 def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> None:

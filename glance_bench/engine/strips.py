@@ -27,7 +27,7 @@ from ..strips import SCHEMA, check_strip
 from ..terminal import Progress
 from ..units import read_unit
 from .base import Made, Team
-from .embeddings import Embeddings
+from .embeddings import Embeddings, Limited
 from .generate import HeldModel, placed_with, png, texts_of
 from .plan import Item, Plan, Work
 
@@ -117,8 +117,8 @@ def make_strips(run: Run, pending: Sequence[Strip], progress: Progress, team: Te
 
     Raises GlanceBenchError for a family that cannot do it.
     """
-    models = list(dict.fromkeys(strip.work.sampler.model for strip in pending))
-    ordered = sorted(pending, key=lambda strip: models.index(strip.work.sampler.model))
+    models = list(dict.fromkeys(strip.work.sampler.weights for strip in pending))
+    ordered = sorted(pending, key=lambda strip: models.index(strip.work.sampler.weights))
     factory = partial(Stripper, run.folder, texts_of(strip.work for strip in pending))
     with progress.task("strips", len(pending), "strips") as advance:
         for strip in team.each("strips", run, ordered, factory, progress):
@@ -128,7 +128,7 @@ def make_strips(run: Run, pending: Sequence[Strip], progress: Progress, team: Te
 class Stripper:
     """The worker of this pass, on the run in ``folder``; ``texts`` are those of ``texts_of``."""
 
-    def __init__(self, folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, folder: Path, texts: Mapping[str, Sequence[Limited]]) -> None:
         self._run = Run(folder)
         self._model = HeldModel(self._run, texts)
 
@@ -156,7 +156,7 @@ def _make(run: Run, strip: Strip, model: Any, embeddings: Embeddings) -> list[st
     sampler, info, item = strip.work.sampler, strip.work.info, strip.item
     size = sampler.model.resolution
     watch = _Estimates(strip.steps)
-    embed = embeddings.get(model, item.prompt.text)
+    embed = embeddings.get(model, item.prompt.text, sampler.card.max_sequence_length)
     noise = model.noise([item.seed], resolution=size)
     picture = model.sample(sampler.trajectory, [embed], noise, watch, resolution=size)[0]
     if set(watch.kept) != set(strip.steps):

@@ -37,10 +37,10 @@ class RandomFlux(FluxFamily):
     autoencoder_class = AutoencoderKL
     absent = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 
-    def _encode(self, text: str) -> dict[str, Any]:
+    def _encode(self, text: str, limit: int) -> dict[str, Any]:
         config = self.pipe.transformer.config
         return {
-            "prompt_embeds": _embedding(text, self.settings.max_sequence_length, config.joint_attention_dim),
+            "prompt_embeds": _embedding(text, limit, config.joint_attention_dim),
             "pooled": _embedding(text, config.pooled_projection_dim),
             "truncated": False,
         }
@@ -52,12 +52,9 @@ class RandomQwenImage(QwenImageFamily):
     autoencoder_class = AutoencoderKLQwenImage
     absent = ("text_encoder", "tokenizer")
 
-    def _encode(self, text: str) -> dict[str, Any]:
+    def _encode(self, text: str, limit: int) -> dict[str, Any]:
         tokens = NEGATIVE_TOKENS if text == NEGATIVE_PROMPT else PROMPT_TOKENS
-        shape = (
-            min(tokens, self.settings.max_sequence_length),
-            self.pipe.transformer.config.joint_attention_dim,
-        )
+        shape = min(tokens, limit), self.pipe.transformer.config.joint_attention_dim
         return {"prompt_embeds": _embedding(text, *shape), "truncated": False}
 
 

@@ -128,14 +128,14 @@ class _Session:
         noise = self._noise()
         watch = Stopwatch(self.clock)
         random = self.request.random_weights
-        embeds = self._encode() if random else []
+        embeds = self._encode(sampler.limit) if random else []
         self._synchronise()
         self.gauge.start()
         energy = self.monitor.joules() if self.monitor else None
         started = time.perf_counter()
         if not random:
             with watch.component("encode"):
-                embeds = self._encode()
+                embeds = self._encode(sampler.limit)
         self.model.sample(sampler.trajectory, embeds, noise, watch, resolution=self.subject.resolution)
         total = time.perf_counter() - started
         spent = self.monitor.joules() if self.monitor else None
@@ -172,8 +172,10 @@ class _Session:
             seconds[play] = time.perf_counter() - started
         return seconds[ours], seconds[alone]
 
-    def _encode(self) -> list[dict[str, Any]]:
-        embeds: list[dict[str, Any]] = self.model.encode([PROMPT] * self.request.batch)
+    def _encode(self, limit: int | None = None) -> list[dict[str, Any]]:
+        embeds: list[dict[str, Any]] = self.model.encode(
+            [PROMPT] * self.request.batch, *([] if limit is None else [limit])
+        )
         return embeds
 
     def _noise(self) -> torch.Tensor:

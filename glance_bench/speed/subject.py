@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import GlanceBenchError
+from ..errors import GlanceBenchError, UsageError
 from ..models.checkpoints import read_geometry, read_settings
 from ..models.random_weights import build, shape_folder
 from ..registry import FAMILIES, MODELS, ModelEntry
@@ -26,10 +26,11 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Played:
-    """A sampler's name and steps."""
+    """A sampler's name and steps, and the most tokens of a prompt that it takes."""
 
     name: str
     trajectory: Trajectory
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,15 @@ def resolve(name: str, request: Request, scratch: Path) -> Subject:
     for card in map(load_card, request.samplers):
         if not request.random_weights:
             card.digest(geometry)  # says which adapter is missing
-        steps = card.compile(geometry).steps
+        if card.base is not None:
+            raise UsageError(
+                f"sampler {card.name!r} brings the weights of {card.base}: time that model instead"
+            )
+        trajectory = card.compile(geometry)
         if request.random_weights:
-            steps = tuple(_with_adapter(step, folder, request.dtype, scratch, made) for step in steps)
-        samplers.append(Played(card.name, Trajectory(steps)))
+            steps = (_with_adapter(step, folder, request.dtype, scratch, made) for step in trajectory.steps)
+            trajectory = replace(trajectory, steps=tuple(steps))
+        samplers.append(Played(card.name, trajectory, card.max_sequence_length))
     operations = count(folder, resolution)
     notes = []
     if request.random_weights:
