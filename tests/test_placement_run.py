@@ -12,7 +12,7 @@ from glance_bench.engine.generate import check_device
 from glance_bench.engine.placements import settled
 from glance_bench.engine.plan import make_plan
 from glance_bench.engine.runner import run_suite
-from glance_bench.errors import GlanceBenchError
+from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.models.flux import FluxFamily
 from glance_bench.models.recorder import Recorder
 from glance_bench.profiles import Gpu
@@ -127,7 +127,7 @@ def test_a_machine_too_small_for_every_plan_is_told_what_each_lacks(monkeypatch:
     on(monkeypatch, V100_16, ram=60.0)
     given = load_suite("coco").with_profile("v100-16gb")
     with pytest.raises(GlanceBenchError, match="model 'qwen-image': no placement fits Tesla V100") as caught:
-        make_plan(given)  # before it misses weights or prompts
+        settled(given)
     assert "group-offload needs" in str(caught.value) and "where 60.0 are free" in str(caught.value)
     on(monkeypatch, V100_16, ram=192.0)
     chosen = settled(given).placements
@@ -151,6 +151,14 @@ def test_a_run_keeps_what_was_settled_when_it_started(
         settled(given, tmp_path)
 
 
+def test_an_unknown_placement_is_answered_with_the_known_ones(tiny_flux_dir: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"placement: Input should be 'auto', 'all-on-gpu', .* or 'sequential'"
+    ):
+        suite(tiny_flux_dir).with_overrides(placement="quanto")
+    assert suite(tiny_flux_dir).with_overrides(placement="auto").placement == "auto"
+
+
 # -- out of memory -------------------------------------------------------------------------------------------
 
 
@@ -164,7 +172,12 @@ def test_out_of_memory_goes_on_with_the_next_plan_and_the_same_images(
         tried = run_out(patch, {"all-on-gpu": 0})
         given = suite(tiny_flux_dir, placement="all-on-gpu", timing=timing)
         results = run_suite(given, tmp_path / "small", QUIET)
-    assert tried[:4] == [("all-on-gpu", 2), ("all-on-gpu", 1), ("encode-then-drop", 2), ("encode-then-drop", 1)]
+    assert tried[:4] == [
+        ("all-on-gpu", 2),
+        ("all-on-gpu", 1),
+        ("encode-then-drop", 2),
+        ("encode-then-drop", 1),
+    ]
     assert images(tmp_path / "small") == images(tmp_path / "whole")
     for record in records(tmp_path / "small"):
         assert (record["plan"], record["outgrown"]) == ("encode-then-drop", ["all-on-gpu"])

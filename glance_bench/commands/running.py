@@ -148,7 +148,8 @@ def plan(request: Request, as_json: Json = False, quiet: Quiet = False) -> None:
 
         suite, why = request.resolve()
         Progress(quiet).say(why)
-        document = outlook(Run(request.folder(suite)), make_plan(suite))
+        folder = request.folder(suite)
+        document = outlook(Run(folder), make_plan(suite, folder))
         if as_json:
             print_json(document)
         else:

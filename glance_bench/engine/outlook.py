@@ -36,6 +36,11 @@ def outlook(run: Run, plan: Plan) -> dict[str, Any]:
         "strips": {"all": len(strips), "done": sum(is_made(run, strip) for strip in strips)},
         "evaluations": plan.evaluations,
         "left": asdict(cost_of(run, plan, left)),
+        "placements": [
+            {"model": model.name, **model.placement.document(), "outgrown": list(model.outgrown)}
+            for model, _ in plan.by_model()
+            if model.placement
+        ],
         "adapters": [{**job.document(), "steps": job.recipe.steps, "done": job.done} for job in plan.jobs],
         "prompts": [{"set": name, "revision": rev, "prompts": len(ps)} for name, rev, ps in plan.prompt_sets],
         "samplers": [
@@ -75,6 +80,12 @@ def lines(document: dict[str, Any]) -> list[str]:
         f"evaluations {document['evaluations']:,}, {left['evaluations']:,} left",
         f"disk        {left['disk'] / 1e6:,.1f} MB left to write",
         f"time        about {duration(left['seconds'])} of generation left ({left['source']})",
+        *(
+            f"placement   {printable(row['model'])}: {row['plan']} in {row['dtype']}, needs "
+            + (f"{row['gpu_gib']} GiB of GPU memory and " if row["gpu_gib"] else "")
+            + f"{row['ram_gib']} GiB of RAM ({row['source']})"
+            for row in document["placements"]
+        ),
         "",
         f"{'model':<16}{'sampler':<24}{'steps':>6}{'NFE':>6}{'speed-up':>10}{'images':>9}{'done':>8}",
     ]

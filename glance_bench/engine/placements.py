@@ -63,16 +63,17 @@ def settled(suite: Suite, folder: Path | None = None) -> Suite:
     return suite.model_copy(update={"placements": chosen})
 
 
-def plans_of(suite: Suite) -> dict[str, tuple[Plan, tuple[str, ...]]]:
-    """The plan of each model of a settled suite, and the names of those that it outgrew before."""
+def plans_of(suite: Suite) -> dict[str, dict[str, Any]]:
+    """By model of a settled suite its plan, ``placement``, and the names of those that it has ``outgrown``."""
     if suite.placement is None:
         return {}
     compute = gpu.compute if (gpu := _gpu(suite)) else None
-    found: dict[str, tuple[Plan, tuple[str, ...]]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for entry in suite.models:
         name, model = _named(entry)
         *outgrown, last = suite.placements[name]
-        found[name] = (placement(last, model, suite.resolution, compute, suite.dtype), tuple(outgrown))
+        plan = placement(last, model, suite.resolution, compute, suite.dtype)
+        found[name] = {"placement": plan, "outgrown": tuple(outgrown)}
     return found
 
 

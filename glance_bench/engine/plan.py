@@ -183,15 +183,17 @@ class Plan:
         }
 
 
-def make_plan(suite: Suite) -> Plan:
+def make_plan(suite: Suite, folder: Path | None = None) -> Plan:
     """Resolve every name, read every prompt, compile every card, hash every key.
 
     Adapters that are still to be trained enter the keys with the key of their training, later with their content.
+    Placements are settled last of what the keys need, as the run in ``folder`` has them; the plan's suite names them.
     Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
     """
-    suite = settled(suite)
+    found = [_model(entry, suite) for entry in suite.models]
+    suite = settled(suite, folder)
     plans = plans_of(suite)
-    models = [_model(entry, suite, plans) for entry in suite.models]
+    models = [replace(model, **plans.get(model.name, {})) for model in found]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
@@ -210,9 +212,7 @@ def make_plan(suite: Suite) -> Plan:
     return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed), waiting)
 
 
-def _model(
-    entry: str | LocalModel, suite: Suite, plans: Mapping[str, tuple[Placement, tuple[str, ...]]]
-) -> PlannedModel:
+def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
     if isinstance(entry, str):
         found: ModelEntry = MODELS.get(entry)
     else:
@@ -224,8 +224,7 @@ def _model(
         digest = checkpoint_digest(path)
     except GlanceBenchError as error:
         raise type(error)(f"model {found.name!r}: {error}") from error
-    placed = plans.get(found.name, (None, ()))
-    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters, *placed)
+    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters)
 
 
 def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:
