@@ -16,6 +16,7 @@ from ..metrics.base import FROM_FEATURES
 from ..metrics.choose import available
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
 from ..models.placement import Plan as Placement
+from ..profiles import Target
 from ..registry import MODELS, PROMPT_SETS, ModelEntry
 from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
@@ -30,7 +31,16 @@ from .placements import plans_of, settled
 if TYPE_CHECKING:
     from ..prompts import Prompt
 
-__all__ = ["Item", "PlannedMetric", "PlannedModel", "PlannedSampler", "Plan", "Work", "make_plan"]
+__all__ = [
+    "Item",
+    "PlannedMetric",
+    "PlannedModel",
+    "PlannedSampler",
+    "Plan",
+    "Work",
+    "make_plan",
+    "model_entry",
+]
 
 GENERATION_VERSION = 1  # raise it when the same key would give other pixels
 TEACHER = "teacher-50"
@@ -183,16 +193,17 @@ class Plan:
         }
 
 
-def make_plan(suite: Suite, folder: Path | None = None) -> Plan:
+def make_plan(suite: Suite, folder: Path | None = None, target: Target | None = None) -> Plan:
     """Resolve every name, read every prompt, compile every card, hash every key.
 
     Adapters that are still to be trained enter the keys with the key of their training, later with their content.
-    Placements are settled last of what the keys need, as the run in ``folder`` has them; the plan's suite names them.
+    Placements are settled for ``target``, by default this machine, as the run in ``folder`` has them; the plan's suite
+    names them.
     Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
     """
     found = [_model(entry, suite) for entry in suite.models]
-    suite = settled(suite, folder)
-    plans = plans_of(suite)
+    suite = settled(suite, folder, target)
+    plans = plans_of(suite, target)
     models = [replace(model, **plans.get(model.name, {})) for model in found]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
@@ -212,12 +223,17 @@ def make_plan(suite: Suite, folder: Path | None = None) -> Plan:
     return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed), waiting)
 
 
-def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
+def model_entry(entry: str | LocalModel) -> ModelEntry:
+    """What a suite means by one of its models."""
     if isinstance(entry, str):
         found: ModelEntry = MODELS.get(entry)
-    else:
-        folder = Path(entry.adapters) if entry.adapters else None
-        found = ModelEntry(entry.name, entry.family, Path(entry.path), folder)
+        return found
+    folder = Path(entry.adapters) if entry.adapters else None
+    return ModelEntry(entry.name, entry.family, Path(entry.path), folder)
+
+
+def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
+    found = model_entry(entry)
     try:
         path, side = found.path, suite.resolution
         resolution = (side, side) if side else read_settings(path).resolution
