@@ -225,9 +225,14 @@ def pick(
     """What ``choose`` says when a suite wants ``auto``; of a plan by its name, or of the default for None, the same."""
     if wanted == "auto":
         return choose(model, gpu, ram_gib, resolution, dtype)
-    plan = placement(wanted or PLANS[0], model, resolution, gpu.compute if gpu else None, dtype)
-    if wanted is None and dtype:  # without a placement nothing is widened
+    compute = gpu.compute if gpu else None
+    if (
+        wanted is None and dtype == "float16"
+    ):  # without a placement nothing is widened: as large as in bfloat16
+        plan = placement(PLANS[0], model, resolution, compute, "bfloat16")
         plan = replace(plan, dtype=dtype, encoding=dtype)
+    else:
+        plan = placement(wanted or PLANS[0], model, resolution, compute, dtype)
     lacks = lacking(plan, gpu, ram_gib)
     hint = "" if wanted or not lacks else "; placement: auto looks for one that fits"
     return (None if lacks else plan), {plan.name: lacks + hint or f"fits: {plan}"}
