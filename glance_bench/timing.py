@@ -19,6 +19,8 @@ from .engine.trace import trace
 from .machine import hardware_key
 from .models.recorder import Recorder
 from .sealed import Damaged, digest_of, parquet_bytes, read_sealed, seal, slug
+from .speed.memory import Gauge
+from .speed.record import Memory
 from .speed.turns import turns
 from .store import Run
 from .terminal import Progress
@@ -36,6 +38,7 @@ COLUMNS = {
     "component": "string",
     "seconds": "float64",
     "evaluations": "int64",
+    "peak_gib": "float64",
 }
 COMPONENTS = ("encode", "denoise", "decode")
 
@@ -101,15 +104,17 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
             )
     with progress.task("time", len(prompts) * sum(len(played) for *_, played in groups)) as advance:
         for model, wanted, anchor, played in groups:
+            gauge = Gauge(plan.suite.device)
             loaded = load_model(model, plan.suite.device, plan.suite.dtype)
             encoded = _encoded_before(loaded, model, prompts)
             session = datetime.now(UTC).isoformat(timespec="milliseconds")
             rows: list[dict[str, Any]] = []
             for repeat, sampler in played:
                 for prompt in prompts:
+                    gauge.start()
                     measured = _measure(loaded, sampler, prompt, repeat or 0, encoded.get(prompt.id))
                     if repeat is not None:
-                        rows += _rows(sampler, session, plan, prompt, repeat, measured)
+                        rows += _rows(sampler, session, plan, prompt, repeat, measured, gauge.peak())
                     advance(1, f"{model.name} {sampler.name}")
             for sampler in wanted:
                 entry = _entry(plan, sampler)
@@ -148,7 +153,13 @@ def _measure(
 
 
 def _rows(
-    sampler: PlannedSampler, session: str, plan: Plan, prompt: Any, repeat: int, measured: Recorder
+    sampler: PlannedSampler,
+    session: str,
+    plan: Plan,
+    prompt: Any,
+    repeat: int,
+    measured: Recorder,
+    memory: Memory,
 ) -> list[dict[str, Any]]:
     shared = {
         "model": sampler.model.name,
@@ -159,6 +170,7 @@ def _rows(
         "repeat": repeat,
         "batch_size": 1,
         "evaluations": round(measured.evaluations),
+        "peak_gib": memory.resident if memory.allocated is None else memory.allocated,
     }
     return [
         {**shared, "component": component, "seconds": measured.seconds[component]}

@@ -194,17 +194,19 @@ class DiffusersFamily(ABC):
             if done - 1 in watch.estimated:
                 watch.on_estimate(done - 1, pipe.scheduler.estimate())
             if done < len(trajectory):
-                self._adapters.serve(trajectory.steps[done])
+                with watch.component("switch"):
+                    self._adapters.serve(trajectory.steps[done])
             else:
-                self._synchronise()
+                self._synchronise(watch)
                 component.close()
                 component.enter_context(watch.component("decode"))
             return {}
 
         with component, self._watched_by(watch, len(noise)):
-            self._synchronise()
+            self._synchronise(watch)
             component.enter_context(watch.component("denoise"))
-            self._adapters.serve(trajectory.steps[0])
+            with watch.component("switch"):
+                self._adapters.serve(trajectory.steps[0])
             for steps, conditioning in legs:
                 self.pipe.scheduler = TrajectoryScheduler.of(Trajectory(steps))
                 made = self.pipe(
@@ -221,6 +223,31 @@ class DiffusersFamily(ABC):
             pixels = _bytes(made)
         watch.on_finish(finite.tolist())
         return pixels
+
+    def play_stock(
+        self,
+        steps: int,
+        embeds: Sequence[Embeds],
+        noise: torch.Tensor,
+        *,
+        resolution: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """uint8[N, height, width, 3]: the pipeline called bare, its own scheduler asked for ``steps`` steps.
+
+        What ``sample`` is measured against. Arguments as there; it plays whichever adapter is active.
+        """
+        height, width = resolution or self.default_resolution
+        passes = 2 if self.settings.cfg and self.settings.guidance > 1 else 1
+        made = self.pipe(
+            **self._conditioning(embeds, Step(1.0, 0.0, 1.0, passes=passes)),
+            latents=noise,
+            height=height,
+            width=width,
+            num_inference_steps=steps,
+            output_type="pt",
+            return_dict=False,
+        )[0]
+        return _bytes(made)
 
     def decode(self, latents: torch.Tensor, *, resolution: tuple[int, int] | None = None) -> np.ndarray:
         """uint8[N, height, width, 3] of packed latents float[N, tokens, channels], as ``sample`` decodes its own.
@@ -312,8 +339,8 @@ class DiffusersFamily(ABC):
     def _place(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(device=self.device, dtype=self.dtype)
 
-    def _synchronise(self) -> None:
-        if self.device.type == "cuda":
+    def _synchronise(self, watch: Recorder) -> None:
+        if watch.waits and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 
