@@ -16,6 +16,7 @@ from ..metrics.base import FROM_FEATURES
 from ..metrics.choose import available
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
 from ..models.placement import Plan as Placement
+from ..profiles import Target
 from ..registry import MODELS, PROMPT_SETS, ModelEntry
 from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
@@ -192,15 +193,18 @@ class Plan:
         }
 
 
-def make_plan(suite: Suite) -> Plan:
+def make_plan(suite: Suite, folder: Path | None = None, target: Target | None = None) -> Plan:
     """Resolve every name, read every prompt, compile every card, hash every key.
 
     Adapters that are still to be trained enter the keys with the key of their training, later with their content.
+    Placements are settled for ``target``, by default this machine, as the run in ``folder`` has them; the plan's suite
+    names them.
     Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
     """
-    suite = settled(suite)
-    plans = plans_of(suite)
-    models = [_model(entry, suite, plans) for entry in suite.models]
+    found = [_model(entry, suite) for entry in suite.models]
+    suite = settled(suite, folder, target)
+    plans = plans_of(suite, target)
+    models = [replace(model, **plans.get(model.name, {})) for model in found]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
@@ -239,8 +243,7 @@ def _model(
         digest = checkpoint_digest(path)
     except GlanceBenchError as error:
         raise type(error)(f"model {found.name!r}: {error}") from error
-    placed = plans.get(found.name, (None, ()))
-    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters, *placed)
+    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters)
 
 
 def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:

@@ -22,7 +22,7 @@ from .adapt import train_missing
 from .base import Team
 from .local import LocalEngine
 from .pairs import PendingPairs, pending_pairs, score_pairs
-from .placements import Outgrown, moved_on, settled
+from .placements import Outgrown, moved_on
 from .plan import Plan, PlannedSampler, Work, make_plan
 from .score import Pending, pending_scores
 from .strips import Strip, make_strips, pending_strips, strip_entries
@@ -74,14 +74,13 @@ def _run_suite(
         raise UsageError(
             f"suite {suite.name!r} times nothing (timing: repeats: 0), so nothing can be timed again"
         )
-    suite = settled(suite, folder)
-    plan = make_plan(suite)
+    plan = make_plan(suite, folder)
     run = Run(folder)
     with run.lock():
         missing = [job for job in plan.jobs if not job.done]
         if missing:
             train_missing(missing, suite, progress)
-            plan = make_plan(suite)  # now the keys hash what was trained
+            plan = make_plan(plan.suite)  # now the keys hash what was trained
         _write(run, plan, progress)
         todo = survey(run, plan, progress)
         if time_again or not todo.done:
