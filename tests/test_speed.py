@@ -188,3 +188,17 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_loaded(
         measure(request(["testbed-flux"], [], side=33), Progress(quiet=True))
     with pytest.raises(GlanceBenchError, match=r"flux\.1-dev"):
         measure(request(["flux.1-dev"], [], random_weights=False), Progress(quiet=True))
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_timed_by_events_and_its_memory_is_cut_down() -> None:
+    measured = measure(
+        request(["testbed-flux"], ["uniform-4"], device="cuda", limit=4.0), Progress(quiet=True)
+    )
+    (flux,) = measured.models
+    assert (measured.device.kind, measured.rehearsed_memory, flux.dtype) == ("cuda", 4.0, "float16")
+    assert "flash" not in flux.attention and "math" in flux.attention
+    for one in flux.samplers:
+        assert 0 < one.memory.allocated <= one.memory.reserved < 4.0  # type: ignore[operator]
+        assert one.steps * one.seconds["step"].median <= one.seconds["total"].q75
+    assert any("MEMORY REHEARSAL" in line for line in table.lines(measured))
