@@ -22,7 +22,11 @@ from glance_bench.trajectory import Trajectory
 
 SIZE = (64, 64)
 PROMPTS = ["a red circle", "two blue squares"]
-NEAR = {"quanto-int8": 38.0, "quanto-float8": 33.0, "bnb-nf4": 22.0}  # decibels; 44, 37 and 25 were the lowest seen
+NEAR = {
+    "quanto-int8": 38.0,
+    "quanto-float8": 33.0,
+    "bnb-nf4": 22.0,
+}  # decibels; 44, 37 and 25 were the lowest seen
 
 
 @dataclass

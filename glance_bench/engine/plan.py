@@ -237,9 +237,7 @@ def model_entry(entry: str | LocalModel) -> ModelEntry:
     return ModelEntry(entry.name, entry.family, Path(entry.path), folder)
 
 
-def _model(
-    entry: str | LocalModel, suite: Suite, plans: Mapping[str, tuple[Placement, tuple[str, ...]]]
-) -> PlannedModel:
+def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
     found = model_entry(entry)
     try:
         path, side = found.path, suite.resolution
