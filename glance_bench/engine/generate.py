@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..digests import file_digests
 from ..errors import GlanceBenchError
 from ..machine import made_with, settle_threads
+from ..models.checkpoints import checkpoint_digest
 from ..models.recorder import Recorder
 from ..registry import FAMILIES
 from ..store import Run
@@ -22,7 +24,7 @@ from .base import Made, Team
 from .embeddings import Embeddings
 from .plan import PlannedModel, Work
 
-__all__ = ["Generator", "HeldModel", "check_device", "generate", "load_model", "png"]
+__all__ = ["Generator", "HeldModel", "check_device", "generate", "load_model", "played_files", "png"]
 
 
 def generate(run: Run, pending: Sequence[Work], progress: Progress, team: Team) -> None:
@@ -30,33 +32,63 @@ def generate(run: Run, pending: Sequence[Work], progress: Progress, team: Team) 
     models = list(dict.fromkeys(work.sampler.model for work in pending))
     ordered = sorted(pending, key=lambda work: models.index(work.sampler.model))
     with progress.task("generate", sum(len(work.items) for work in pending)) as advance:
-        for work in team.each("generate", run, ordered, partial(Generator, run.folder), progress):
+        factory = partial(Generator, run.folder, played_files(pending))
+        for work in team.each("generate", run, ordered, factory, progress):
             advance(len(work.items), f"{work.info.model} {work.sampler.name}")
 
 
-class HeldModel:
-    """The model of the last unit, loaded once for all units of it that follow each other."""
+def played_files(works: Iterable[Work]) -> dict[str, str]:
+    """The adapter files that ``works`` play, with their sha256."""
+    steps = [step for sampler in {work.sampler for work in works} for step in sampler.trajectory.steps]
+    files = sorted({step.adapter for step in steps if step.adapter})
+    return dict(zip(files, file_digests([Path(file) for file in files]), strict=True))
 
-    def __init__(self) -> None:
+
+class HeldModel:
+    """The model of the last unit, loaded once for all units of it that follow each other.
+
+    A worker may run on another machine: its checkpoint and ``adapters`` (``played_files``) must be the ones planned.
+    """
+
+    def __init__(self, adapters: Mapping[str, str]) -> None:
+        self._adapters = adapters
+        self._checked: set[str] = set()
         self._planned: PlannedModel | None = None
         self._loaded: Any = None
 
     def of(self, work: Work) -> Any:
-        """The loaded model that a unit needs. Raises as ``load_model`` does."""
+        """The loaded model that a unit needs.
+
+        Raises as ``load_model`` does, and GlanceBenchError for weights other than the planned ones.
+        """
         model, placement = work.sampler.model, work.sampler.made_of
+        for step in work.sampler.trajectory.steps:
+            if step.adapter and step.adapter not in self._checked:
+                _refuse_other(
+                    step.adapter, file_digests([Path(step.adapter)])[0], self._adapters[step.adapter]
+                )
+                self._checked.add(step.adapter)
         if self._planned != model:
             self._planned, self._loaded = None, None  # the next one needs the memory
+            _refuse_other(str(model.path), checkpoint_digest(model.path), model.digest)
             self._loaded = load_model(model, placement["device"], placement["dtype"])
             self._planned = model
         return self._loaded
 
 
-class Generator:
-    """The worker of this pass, on the run in ``folder``."""
+def _refuse_other(path: str, there: str, planned: str) -> None:
+    if there != planned:
+        raise GlanceBenchError(
+            f"{path} is not what the run was planned with: {there[:12]}, not {planned[:12]}"
+        )
 
-    def __init__(self, folder: Path) -> None:
+
+class Generator:
+    """The worker of this pass, on the run in ``folder``; ``adapters`` as ``played_files`` gives them."""
+
+    def __init__(self, folder: Path, adapters: Mapping[str, str]) -> None:
         self._run = Run(folder)
-        self._model = HeldModel()
+        self._model = HeldModel(adapters)
 
     def __call__(self, work: Work) -> Made:
         """Make and publish one unit."""

@@ -9,7 +9,7 @@ was made in a batch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
@@ -28,7 +28,7 @@ from ..terminal import Progress
 from ..units import read_unit
 from .base import Made, Team
 from .embeddings import Embeddings
-from .generate import HeldModel, png
+from .generate import HeldModel, played_files, png
 from .plan import Item, Plan, Work
 
 __all__ = ["Strip", "Stripper", "is_made", "make_strips", "pending_strips", "planned_strips", "strip_entries"]
@@ -120,16 +120,17 @@ def make_strips(run: Run, pending: Sequence[Strip], progress: Progress, team: Te
     models = list(dict.fromkeys(strip.work.sampler.model for strip in pending))
     ordered = sorted(pending, key=lambda strip: models.index(strip.work.sampler.model))
     with progress.task("strips", len(pending), "strips") as advance:
-        for strip in team.each("strips", run, ordered, partial(Stripper, run.folder), progress):
+        factory = partial(Stripper, run.folder, played_files(strip.work for strip in pending))
+        for strip in team.each("strips", run, ordered, factory, progress):
             advance(1, f"{strip.work.info.model} {strip.work.info.sampler}")
 
 
 class Stripper:
-    """The worker of this pass, on the run in ``folder``."""
+    """The worker of this pass, on the run in ``folder``; ``adapters`` as ``played_files`` gives them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, adapters: Mapping[str, str]) -> None:
         self._run = Run(folder)
-        self._model = HeldModel()
+        self._model = HeldModel(adapters)
 
     def __call__(self, strip: Strip) -> Made:
         """Make and publish one strip."""
