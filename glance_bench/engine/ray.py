@@ -148,7 +148,9 @@ class RayEngine:
             self._dismiss()
 
     def about(self) -> dict[str, Any]:
-        """Its name, how many workers worked at once at most, and on how many machines."""
+        """Its name, how many workers worked at once at most, and on how many machines; nothing when none did."""
+        if not self._hosts:
+            return {}
         return {"name": "ray", "workers": self._size, "machines": len(self._hosts)}
 
     def close(self) -> None:
