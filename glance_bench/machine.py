@@ -20,6 +20,7 @@ __all__ = [
     "hardware_key",
     "identity",
     "made_with",
+    "processor",
     "settle_threads",
     "threads",
 ]
@@ -113,7 +114,7 @@ def environment(device: str) -> dict[str, Any]:
 
 def hardware_key(device: str) -> str:
     """What an absolute latency is comparable on. ``device`` is "cpu", or "cuda" for the first visible GPU."""
-    runs_on = _processor() if device == "cpu" else _gpu()
+    runs_on = processor() if device == "cpu" else _gpu()
     return f"{runs_on}, {threads()} threads, torch {_version('torch')}"
 
 
@@ -126,7 +127,8 @@ def _gpu() -> str:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
