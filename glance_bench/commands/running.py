@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..engine.base import RETRIES, TIMEOUT
+from ..engine.base import RETRIES
 from .shared import Data, Json, Quiet, guarded, names, print_json, show, use_data
 
 if TYPE_CHECKING:
@@ -140,8 +141,13 @@ def run(
         int, typer.Option(min=0, help="How often Ray tries a unit again that failed.")
     ] = RETRIES,
     unit_timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds after which a Ray worker is taken to hang.")
-    ] = TIMEOUT,
+        float | None,
+        typer.Option(
+            min=1,
+            help="Seconds after which a Ray worker is taken to hang; default: four times what `plan` expects of the "
+            "longest unit, at least two hours.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -149,6 +155,7 @@ def run(
     with guarded():
         from ..engine.base import Team
         from ..engine.choose import make_engine
+        from ..engine.patience import patience
         from ..engine.runner import PAGE, run_suite
         from ..mirror import Mirror, is_url
         from ..terminal import Progress
@@ -166,7 +173,8 @@ def run(
             workers=workers,
             gpus_per_worker=gpus_per_worker,
         )
-        team = Team(hands, retries, unit_timeout, mirror)
+        timeout = patience(suite) if unit_timeout is None and engine == "ray" else unit_timeout
+        team = Team(hands, retries, timeout or math.inf, mirror)
         results = run_suite(suite, folder, progress, time_again=time_again, team=team)
         if as_json:
             print_json(results)

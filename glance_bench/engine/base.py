@@ -16,10 +16,9 @@ from ..store import Run
 from ..terminal import Progress
 from .trace import trace
 
-__all__ = ["RETRIES", "TIMEOUT", "Engine", "Made", "Team", "Unit", "UnitResult", "Worker"]
+__all__ = ["RETRIES", "Engine", "Made", "Team", "Unit", "UnitResult", "Worker"]
 
 RETRIES = 2
-TIMEOUT = 7200.0  # seconds; about twice what 40 images of 1024 px by 50 steps of FLUX.1-dev take on a V100
 
 
 class Unit(Protocol):
@@ -83,11 +82,14 @@ class Engine(Protocol):
 
 @dataclass
 class Team:
-    """An engine with its patience, where else the run is kept, and what went wrong so far. One run has one."""
+    """An engine, how patient it is, where else the run is kept, and what went wrong so far. One run has one.
+
+    ``timeout`` is in seconds; by default none is watched for.
+    """
 
     engine: Engine
     retries: int = RETRIES
-    timeout: float = TIMEOUT
+    timeout: float = float("inf")
     mirror: Mirror | None = None
     failures: list[str] = field(default_factory=list)
     retried: list[dict[str, str]] = field(default_factory=list)
