@@ -10,7 +10,7 @@ from typing import Any
 
 from .sealed import Damaged, digest_of
 
-__all__ = ["PAIR_KEYS", "RECORD_COLUMNS", "UnitInfo", "content_key", "read_unit"]
+__all__ = ["PAIR_KEYS", "RECORD_COLUMNS", "UnitInfo", "content_key", "read_signed", "read_unit"]
 
 RECORD_COLUMNS = {
     "model": "string",
@@ -48,6 +48,11 @@ class UnitInfo:
 
 def read_unit(folder: Path) -> dict[str, Any]:
     """A unit's ``unit.json``. Raises FileNotFoundError when it is absent, Damaged when it is not whole."""
+    return read_signed(folder)[0]
+
+
+def read_signed(folder: Path) -> tuple[dict[str, Any], str]:
+    """As ``read_unit``, with the digest that the record carries of itself."""
     path = folder / "unit.json"
     try:
         document = json.loads(path.read_bytes())
@@ -58,9 +63,9 @@ def read_unit(folder: Path) -> dict[str, Any]:
     if digest != digest_of(document):
         raise Damaged(path, "was altered: its content does not match its own digest")
     for name in names:
-        if Path(name).name != name:
+        if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
             raise Damaged(path, f"names a file outside the unit: {name!r}")
-    return dict(document)
+    return dict(document), str(digest)
 
 
 def content_key(unit: Mapping[str, Any]) -> str:

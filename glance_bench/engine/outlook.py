@@ -13,7 +13,6 @@ from ..sealed import find_sealed
 from ..store import Run
 from ..suite import Suite
 from ..terminal import printable
-from ..units import read_unit
 from .estimate import cost_of
 from .forecast import Forecast, forecast
 from .forecast import document as forecast_document
@@ -177,4 +176,4 @@ def _is_done(run: Run, work: Work) -> bool:
 
 def _scored(run: Run, folder: str, suffix: str, done: list[Work]) -> int:
     parts = find_sealed(run.folder / folder, suffix)
-    return sum(run.score_key(read_unit(run.folder / work.info.folder)) in parts for work in done)
+    return sum(run.unit_marks(work.info.folder).score_key in parts for work in done)

@@ -193,12 +193,13 @@ def make_plan(suite: Suite) -> Plan:
     _refuse_strips_beyond(suite, samplers)
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
     needed = [job for model in models for job in jobs[model] if played & set(map(str, job.adapters.values()))]
+    sliced = [(use, name, _slices(prompts, suite)) for use, name, _, prompts in prompt_sets]
     works = [
         work
         for sampler in samplers
-        for use, name, _, prompts in prompt_sets
+        for use, name, slices in sliced
         if use.models is None or sampler.model.name in use.models
-        for work in _slices(sampler, name, prompts, suite)
+        for work in _works(sampler, name, slices, suite)
     ]
     sets = tuple((name, revision, prompts) for _, name, revision, prompts in prompt_sets)
     return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed), waiting)
@@ -339,21 +340,33 @@ def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> N
         )
 
 
-def _slices(
-    sampler: PlannedSampler, prompt_set: str, prompts: tuple[Prompt, ...], suite: Suite
-) -> Iterator[Work]:
-    room = f"units/{slug(sampler.model.name)}/{slug(sampler.name)}-{sampler.key[:12]}/{slug(prompt_set)}"
-    for number, start in enumerate(range(0, len(prompts), suite.slice_size)):
+def _slices(prompts: tuple[Prompt, ...], suite: Suite) -> list[tuple[tuple[Item, ...], list[Any]]]:
+    """The images of each slice, the same for every sampler, and what a unit's key hashes of them."""
+    slices = []
+    for start in range(0, len(prompts), suite.slice_size):
         items = tuple(
             Item(prompt, index, _seed(suite, prompt, position, index))
             for position, prompt in enumerate(prompts[start : start + suite.slice_size], start)
             for index in range(suite.images_per_prompt)
         )
+        hashed = [[i.prompt.id, sha256_bytes(i.prompt.text.encode()), i.index, i.seed] for i in items]
+        slices.append((items, hashed))
+    return slices
+
+
+def _works(
+    sampler: PlannedSampler,
+    prompt_set: str,
+    slices: Sequence[tuple[tuple[Item, ...], list[Any]]],
+    suite: Suite,
+) -> Iterator[Work]:
+    room = f"units/{slug(sampler.model.name)}/{slug(sampler.name)}-{sampler.key[:12]}/{slug(prompt_set)}"
+    for number, (items, hashed) in enumerate(slices):
         made_of = {
             "sampler": sampler.key,
             "batch_size": suite.batch_size,
             "noise": suite.noise,
-            "images": [[i.prompt.id, sha256_bytes(i.prompt.text.encode()), i.index, i.seed] for i in items],
+            "images": hashed,
         }
         key = digest_of(made_of)
         folder = f"{room}/{number:05d}-{key[:12]}"

@@ -18,7 +18,6 @@ from ..sealed import digest_of, find_sealed, sha256_file
 from ..store import Run
 from ..suite import Suite
 from ..terminal import Progress
-from ..units import read_unit
 from .adapt import train_missing
 from .base import Team
 from .local import LocalEngine
@@ -228,5 +227,5 @@ def _inputs(run: Run, plan: Plan) -> str:
     for entry in run.manifest["strips"]:
         strips = find_sealed(run.folder / entry["folder"], "json")
         sealed[entry["folder"]] = [strips[key].name for key in entry["keys"]]
-    units = [digest_of(read_unit(run.folder / work.info.folder)) for work in plan.works]
+    units = [run.unit_marks(work.info.folder).digest for work in plan.works]
     return digest_of([__version__, run.manifest, units, sealed])

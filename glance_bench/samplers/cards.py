@@ -13,6 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -364,6 +365,13 @@ def lora_card(file: str | Path, scale: float | None, like: str) -> SamplerCard:
 
 
 def _read(path: Path) -> SamplerCard:
+    state = path.stat()
+    return _parsed(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: Path, *state: int) -> SamplerCard:
+    """The card in a file of this ``state``: a plan asks for each of its cards several times."""
     from ..yamlfile import read_yaml, validated
 
     return validated(SamplerCard, path, read_yaml(path), context=path.parent)
