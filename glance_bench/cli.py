@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from .commands.comparing import compare, leaderboard
-from .commands.data import convert, prefetch
+from .commands.data import convert, lock, prefetch
 from .commands.exchange import export, import_images, import_scores
 from .commands.failing import failures
 from .commands.gating import gate
@@ -46,6 +46,7 @@ for command in (
         gate,
         tables,
         prefetch,
+        lock,
         convert,
         trajectory,
         list_,

@@ -75,7 +75,7 @@ class DiffusersFamily(ABC):
         try:
             parts = {} if transformer else {"transformer": None}
             pipe = cls.pipeline_class.from_pretrained(
-                path, dtype=DTYPES[dtype], local_files_only=True, **parts
+                path, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True, **parts
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             what = " ".join(str(error).split())[:300]

@@ -36,7 +36,7 @@ def load_transformer(family: Any, checkpoint: Path, weights: str, device: str) -
         if weights == "nf4":
             options["quantization_config"] = _nf4(options["dtype"])
         made: nn.Module = kind.from_pretrained(
-            checkpoint, subfolder="transformer", local_files_only=True, **options
+            checkpoint, subfolder="transformer", use_safetensors=True, local_files_only=True, **options
         )
         if weights in ("float8", "int8"):
             _quanto(made, weights)
