@@ -301,26 +301,24 @@ def _fd_covered(
     """The share of intervals that hold the mean difference at n, and of one-sided tests that find ``first`` worse."""
     drawn = partial(_drawn, first, second, reference, n)
     made = list(pool.map(drawn, range(draws), chunksize=25))
-    truth = float(np.mean([one[0] for one in made]))
+    truth = float(np.mean([one.value for one in made]))
     held = found = 0
-    for whole, *replicates in made:
-        interval = stats.jackknife_interval(whole, replicates)
+    for one in made:
+        interval = one.interval()
         held += interval.low <= truth <= interval.high
-        found += stats.jackknife_p(whole, replicates, alternative="greater") < 0.05
+        found += one.p(alternative="greater") < 0.05
     return held / draws, found / draws
 
 
-def _drawn(first: np.ndarray, second: np.ndarray, reference: Moments, n: int, i: int) -> np.ndarray:
-    """The difference of the distances on one sample, and without each group: float64[1 + G]."""
+def _drawn(first: np.ndarray, second: np.ndarray, reference: Moments, n: int, i: int) -> stats.Jackknife:
+    """The difference of the distances on one sample."""
     labels = stats.group_labels([f"{i:05d}" for i in range(n)])
     draw = np.random.default_rng([5, n, i]).integers(0, len(first), n)
-    return np.subtract(*(_jackknifed(side[draw], labels, reference) for side in (first, second)))
-
-
-def _jackknifed(rows: np.ndarray, labels: np.ndarray, reference: Moments) -> np.ndarray:
-    """The distance of all rows and of all but each group: float64[1 + G]."""
-    whole = [frechet_distance(rows, reference)]
-    return np.array(whole + [frechet_distance(rows[labels != g], reference) for g in np.unique(labels)])
+    above, below = (
+        stats.group_jackknife(lambda keep, rows=side[draw]: frechet_distance(rows[keep], reference), labels)
+        for side in (first, second)
+    )
+    return above - below
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

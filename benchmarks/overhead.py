@@ -27,6 +27,8 @@ from unittest.mock import patch
 import numpy as np
 
 from glance_bench.engine import generate
+from glance_bench.engine.base import Team
+from glance_bench.engine.local import LocalEngine
 from glance_bench.engine.plan import PlannedModel, Work, make_plan
 from glance_bench.models.qwen_image import NEGATIVE_PROMPT
 from glance_bench.store import Run
@@ -71,7 +73,7 @@ def bare_loop(model: Any, works: Sequence[Work]) -> np.ndarray:
 def generate_pass(model: Any, works: Sequence[Work], folder: Path) -> None:
     """The pass itself, handed the model that is already loaded."""
     with patch.object(generate, "load_model", return_value=model):
-        generate.generate(Run(folder), works, Progress(quiet=True))
+        generate.generate(Run(folder), works, Progress(quiet=True), Team(LocalEngine()))
 
 
 def seconds(side: str, model: Any, samplers: dict[str, list[Work]]) -> dict[str, float]:

@@ -206,26 +206,25 @@ def _jackknife_cells(
     """A cell for each sampler that has a value, with a jackknife that leaves out the same prompts for all."""
     made: Cells = {}
     for name, own in groups.items():
-        jackknife = stats.group_jackknife(
-            statistic(own), stats.group_labels(own["prompt_id"].tolist()), floor=column.floor
-        )
-        if math.isnan(jackknife.value):
+        found = stats.group_jackknife(statistic(own), stats.group_labels(own["prompt_id"].tolist()))
+        if math.isnan(found.value):
             continue
-        cell = made[name] = {"value": jackknife.value, "low": jackknife.low, "high": jackknife.high}
+        ends = found.interval(floor=column.floor)
+        cell = made[name] = {"value": found.value, "low": ends.low, "high": ends.high}
         cell |= {"n": len(own), "prompts": own["prompt_id"].nunique(), "interval": "jackknife"}
-        cell |= {"recipe": recipe_id(metric), "replicates": jackknife.replicates.tolist()}
+        cell |= {"recipe": recipe_id(metric)}
+        cell |= {"replicates": found.replicates.tolist(), "pairs": found.pairs.tolist()}
     return made
 
 
 def _add_jackknifed(made: Cells, column: Column, reference: str, cells: dict[str, Cells]) -> None:
     def difference(a: str, b: str) -> stats.PairedDifference | None:
-        first, second = made[a], made[b]
-        if len(first["replicates"]) != len(second["replicates"]):
+        first, second = (stats.Jackknife.of_cell(made[name]) for name in (a, b))
+        if first is None or second is None or not first.pairs_with(second):
             return None
-        apart = first["value"] - second["value"]
-        replicates = np.subtract(first["replicates"], second["replicates"])
-        interval = stats.jackknife_interval(apart, replicates)
-        return stats.PairedDifference(apart, interval.low, interval.high, min(first["n"], second["n"]))
+        apart = first - second
+        ends = apart.interval()
+        return stats.PairedDifference(apart.value, ends.low, ends.high, min(made[a]["n"], made[b]["n"]))
 
     _compare(made, reference, column.better, difference)
     for name, cell in made.items():

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from .commands.comparing import compare, leaderboard
 from .commands.data import convert, lock, prefetch
+from .commands.diagnosing import doctor
 from .commands.exchange import export, import_images, import_scores
 from .commands.failing import failures
 from .commands.gating import gate
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for command in (
     *(
+        doctor,
         run,
         plan,
         report,

@@ -13,7 +13,15 @@ from typing import Any
 
 from . import __version__
 
-__all__ = ["environment", "hardware_key", "made_with", "settle_threads", "threads"]
+__all__ = [
+    "environment",
+    "free_ram_gib",
+    "hardware_key",
+    "made_with",
+    "processor",
+    "settle_threads",
+    "threads",
+]
 
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "numpy", "pillow")
 
@@ -31,6 +39,32 @@ def settle_threads() -> None:
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads()))
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def free_ram_gib(root: Path = Path("/")) -> float:
+    """Host memory that a new process could fill, GiB: what the kernel calls available, within the cgroup's limit.
+
+    ``root`` is where ``proc`` and ``sys`` are. 0.0 where the kernel does not say.
+    """
+    meminfo = _numbers(root / "proc/meminfo")
+    free = meminfo.get("MemAvailable:", 0) * 1024
+    group = root / "sys/fs/cgroup"
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # no cgroup of version 2, or one without a limit
+        return free / 2**30
+    reclaimable = _numbers(group / "memory.stat").get("inactive_file", 0)
+    return max(0, min(free, limit - used + reclaimable)) / 2**30
+
+
+def _numbers(file: Path) -> dict[str, int]:
+    """The first number after each name of a kernel's table; empty where there is no such file."""
+    try:
+        rows = [line.split() for line in file.read_text().splitlines()]
+    except OSError:
+        return {}
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}
 
 
 def made_with() -> dict[str, Any]:
@@ -56,7 +90,7 @@ def environment(device: str) -> dict[str, Any]:
 
 def hardware_key(device: str) -> str:
     """What an absolute latency is comparable on. ``device`` is "cpu", or "cuda" for the first visible GPU."""
-    runs_on = _processor() if device == "cpu" else _gpu()
+    runs_on = processor() if device == "cpu" else _gpu()
     return f"{runs_on}, {threads()} threads, torch {_version('torch')}"
 
 
@@ -69,7 +103,8 @@ def _gpu() -> str:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -12,21 +12,32 @@ from pathlib import Path
 from .errors import GlanceBenchError
 from .suite import Needs, Suite
 
-__all__ = ["Gpu", "choose", "find_gpus"]
+__all__ = ["Gpu", "Target", "choose", "find_gpus", "target_of"]
 
 ROUNDING = 0.95  # a 32 GB card reports a little less than 32 GiB
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One visible GPU: its name, memory in MiB and compute capability."""
+    """One visible GPU: its name, memory in MiB, compute capability, free memory in MiB (None: not reported), driver."""
 
     name: str
     memory_mib: int
     compute: float
+    free_mib: int | None = None
+    driver: str = ""
+
+    @property
+    def memory_gib(self) -> float:
+        return self.memory_mib / 1024
+
+    @property
+    def free_gib(self) -> float:
+        """What other processes leave; all of it where the driver does not say."""
+        return (self.memory_mib if self.free_mib is None else self.free_mib) / 1024
 
     def __str__(self) -> str:
-        return f"{self.name}, {self.memory_mib / 1024:.0f} GB"
+        return f"{self.name}, {self.memory_mib / 1024:.0f} GB" if self.memory_mib else self.name
 
 
 def find_gpus() -> list[Gpu]:
@@ -44,7 +55,8 @@ def find_gpus() -> list[Gpu]:
                 "an NVIDIA GPU is there but nvidia-smi is not: install the driver's utilities"
             )
         return []
-    query = [tool, "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    asked = "name,memory.total,compute_cap,memory.free,driver_version"
+    query = [tool, f"--query-gpu={asked}", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=30)
     except subprocess.TimeoutExpired as error:
@@ -62,49 +74,95 @@ def find_gpus() -> list[Gpu]:
 
 
 def parse_gpus(table: str) -> list[Gpu]:
-    """GPUs from the driver's CSV. Raises GlanceBenchError for a line that does not give all three values."""
+    """GPUs from the driver's CSV: name, MiB, compute capability and, where the driver says them, free MiB and version.
+
+    Raises GlanceBenchError for a line that does not give the first three.
+    """
     gpus = []
     for line in filter(None, map(str.strip, table.splitlines())):
         fields = [field.strip() for field in line.split(",")]
         try:
-            gpus.append(Gpu(fields[0], int(fields[1]), float(fields[2])))
+            free = int(fields[3]) if fields[3:] and fields[3].isdecimal() else None
+            driver = fields[4] if fields[4:] else ""
+            gpus.append(Gpu(fields[0], int(fields[1]), float(fields[2]), free, driver))
         except (IndexError, ValueError) as error:
             raise GlanceBenchError(f"the GPU does not report itself fully ({line!r}): reset it") from error
     return gpus
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a suite is planned for: a GPU, or None for this machine's processor, and whether it is ``here``."""
+
+    gpu: Gpu | None
+    here: bool
+
+    def __str__(self) -> str:
+        return "this machine's processor" if self.gpu is None else str(self.gpu)
+
+
+def satisfies(gpu: Gpu, needs: Needs) -> bool:
+    """Whether a GPU has what a profile needs."""
+    named = needs.gpu is None or needs.gpu.lower() in gpu.name.lower()
+    return named and gpu.memory_mib >= ROUNDING * 1024 * needs.memory_gb and gpu.compute >= needs.compute
 
 
 def missing(needs: Needs, gpus: Sequence[Gpu]) -> str:
     """What a machine with these GPUs lacks: "" when nothing, else a clause for the user."""
     if needs.gpu is None and not needs.memory_gb and not needs.compute:
         return ""
+    if any(satisfies(gpu, needs) for gpu in gpus):
+        return ""
     wanted = f"needs a GPU{f' named {needs.gpu}' if needs.gpu else ''}"
     wanted += f" with {needs.memory_gb:g} GB" if needs.memory_gb else ""
     wanted += f" of compute capability {needs.compute}" if needs.compute else ""
-    for gpu in gpus:
-        named = needs.gpu is None or needs.gpu.lower() in gpu.name.lower()
-        if named and gpu.memory_mib >= ROUNDING * 1024 * needs.memory_gb and gpu.compute >= needs.compute:
-            return ""
     return f"{wanted}, this machine has {'; '.join(map(str, gpus)) or 'none'}"
 
 
-def choose(suite: Suite, wanted: str | None) -> tuple[Suite, str]:
+def target_of(suite: Suite, resolved: Suite) -> Target:
+    """What ``resolved``, the suite under one of its profiles, is to run on.
+
+    It is the first GPU of this machine that has what the profile needs, else one of just that description. A driver
+    that does not work is as good as no GPU.
+    """
+    if resolved.device == "cpu":
+        return Target(None, here=True)
+    needs = suite.profiles[resolved.profile].needs if resolved.profile in suite.profiles else Needs()
+    try:
+        gpus = find_gpus()
+    except GlanceBenchError:
+        gpus = []
+    for gpu in gpus:
+        if satisfies(gpu, needs):
+            return Target(gpu, here=True)
+    return Target(Gpu(needs.gpu or "GPU", round(needs.memory_gb * 1024), needs.compute), here=False)
+
+
+def choose(
+    suite: Suite, wanted: str | None, *, gpus: Sequence[Gpu] | None = None, elsewhere: bool = False
+) -> tuple[Suite, str]:
     """The suite as this machine runs it, and the line that says which profile was taken and why.
 
     ``wanted`` is a profile's name, or None or "auto" for the first one that the machine satisfies. A profile
-    that needs no GPU is taken automatically only where there is none at all. Raises UsageError for an unknown
-    name and GlanceBenchError when no profile, or not the forced one, can run here.
+    that needs no GPU is taken automatically only where there is none at all. ``gpus`` are those of the machine that is
+    asked about, this one's where nobody says. ``elsewhere`` lets a profile be forced that cannot run here.
+
+    Raises UsageError for an unknown name and GlanceBenchError when no profile, or not the forced one, can run.
     """
     if not suite.profiles:
         if wanted not in (None, "auto"):
             suite.with_profile(str(wanted))
         return suite, f"profile: none ({suite.name} runs on {suite.device} everywhere)"
-    gpus = find_gpus()
-    if wanted not in (None, "auto"):
-        resolved = suite.with_profile(str(wanted))
+    forced = None if wanted in (None, "auto") else suite.with_profile(str(wanted))
+    if forced and elsewhere and not target_of(suite, forced).here:
+        return forced, f"profile: {wanted} (asked for, and planned for another machine than this one)"
+    if gpus is None:
+        gpus = [] if forced and forced.device == "cpu" else find_gpus()
+    if forced:
         lacking = missing(suite.profiles[str(wanted)].needs, gpus)
         if lacking:
             raise GlanceBenchError(f"profile {wanted!r} cannot run here: it {lacking}")
-        return resolved, f"profile: {wanted} (asked for)"
+        return forced, f"profile: {wanted} (asked for)"
     reasons = []
     for name, profile in suite.profiles.items():
         needs_gpu = profile.device == "cuda"

@@ -12,14 +12,14 @@ The document (schema ``glance-bench/results/2``)::
     columns    [{name, metric, kind, title, better, description, decimals, headline, flag}] in the order to show
     boards     [{model, prompt_set, testbed, reference, prompts, with_text, samplers: [{
                    sampler, title, images, units, nfe: {nominal, counted}, speedup_nominal, made_of,
-                   cells: {column: {value, low, high, n, prompts, interval, recipe, note?, replicates?,
+                   cells: {column: {value, low, high, n, prompts, interval, recipe, note?, replicates?, pairs?,
                            rank?, against_reference?: {difference, low, high, n}}}}]}]
     waiting    {metric: what it waits for}, absent when nothing does
     timing     [{model, sampler, hardware, batch_size, n, components: {name: {median, q25, q75}}, speedup}]
 
 ``rank`` is "best" for the best value among the samplers other than the reference, "tied" where the paired
 interval against that best one holds zero. Intervals are at 95 %, see ``stats``: bootstrap over prompts for
-means, Wilson for rates of failure, group jackknife (with its replicates, for later pairing) for corpus
+means, Wilson for rates of failure, group jackknife (with what it left out, for later pairing) for corpus
 metrics. ``made_of`` holds the checkpoint, the card and the trajectory as digests, and resolution, device and
 dtype; null for images made elsewhere. Everything but ``timing``, ``tables`` and ``waiting`` is a function of images,
 prompts and recipes, and enters the ``digest``; the ``seal`` is a digest of the whole document.

@@ -354,11 +354,11 @@ class Run:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
-            self._sweep()
+            self.sweep()
             yield
 
-    def _sweep(self) -> None:
-        """Remove the temporary files and folders of runs that were killed."""
+    def sweep(self) -> None:
+        """Remove the temporary files and folders of processes that were killed. Nobody may be writing."""
         for path in list(self.folder.rglob(".tmp-*")):
             if path.is_dir():
                 shutil.rmtree(path)

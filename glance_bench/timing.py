@@ -19,8 +19,8 @@ from .engine.trace import trace
 from .machine import hardware_key
 from .models.recorder import Recorder
 from .sealed import Damaged, digest_of, parquet_bytes, read_sealed, seal, slug
+from .speed.turns import turns
 from .store import Run
-from .suite import Timing
 from .terminal import Progress
 
 __all__ = ["pending_timing", "timing_entries", "time_samplers"]
@@ -85,13 +85,20 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
         wanted = [sampler for sampler in samplers if sampler in pending]
         anchor = next((s for s in samplers if s.name == TEACHER), samplers[0])
         if wanted:
-            groups.append((model, wanted, anchor, _turns(list(dict.fromkeys([anchor, *wanted])), timing)))
-    with progress.task("time", len(prompts) * sum(len(turns) for *_, turns in groups)) as advance:
-        for model, wanted, anchor, turns in groups:
+            groups.append(
+                (
+                    model,
+                    wanted,
+                    anchor,
+                    turns(list(dict.fromkeys([anchor, *wanted])), timing.repeats, timing.warmup),
+                )
+            )
+    with progress.task("time", len(prompts) * sum(len(played) for *_, played in groups)) as advance:
+        for model, wanted, anchor, played in groups:
             loaded = load_model(model, plan.suite.device, plan.suite.dtype)
             session = datetime.now(UTC).isoformat(timespec="milliseconds")
             rows: list[dict[str, Any]] = []
-            for repeat, sampler in turns:
+            for repeat, sampler in played:
                 for prompt in prompts:
                     measured = _measure(loaded, sampler, prompt, repeat or 0)
                     if repeat is not None:
@@ -104,21 +111,6 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
                 key = entry["key"] + (f"+{number}" if number > 1 else "")
                 seal(run.folder / entry["folder"], key, "parquet", parquet_bytes(kept, COLUMNS))
                 trace("time", key)
-
-
-def _turns(samplers: list[PlannedSampler], timing: Timing) -> list[tuple[int | None, PlannedSampler]]:
-    """Who is played when: (repeat, sampler), the repeat None while warming up.
-
-    Every step of a model is alike, so the shortest sampler warms it up; those with adapters load their own.
-    """
-    shortest = min(samplers, key=lambda sampler: sampler.trajectory.nfe)
-    adapted = [s for s in samplers if any(step.adapter for step in s.trajectory.steps)]
-    turns: list[tuple[int | None, PlannedSampler]] = []
-    for _ in range(timing.warmup):
-        turns += [(None, sampler) for sampler in dict.fromkeys([shortest, *adapted])]
-    for repeat in range(timing.repeats):
-        turns += [(repeat, sampler) for sampler in samplers[:: -1 if repeat % 2 else 1]]
-    return turns
 
 
 def _measure(model: Any, sampler: PlannedSampler, prompt: Any, seed: int) -> Recorder:

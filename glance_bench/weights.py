@@ -7,6 +7,7 @@ convert`` makes a safetensors or npz file of them once, and that is what is load
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -51,6 +52,12 @@ class Weights:
     def is_published(self) -> bool:
         """Whether there is anything to fetch."""
         return bool(self.repo or self.url)
+
+    @property
+    def gigabytes(self) -> float:
+        """The size as a number (10^9 bytes), 0 for "a few MB"."""
+        number, unit = re.search(r"([\d.]*) ?([GM]B)", self.size).groups()  # type: ignore[union-attr]
+        return float(number or 0) / (1 if unit == "GB" else 1000)
 
 
 _ONEIG = "https://raw.githubusercontent.com/OneIG-Bench/OneIG-Benchmark/41b49831e79e6dde5323618c164da1c4cf0f699d/scripts"

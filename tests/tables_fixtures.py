@@ -70,6 +70,7 @@ def make_evidence(
                 series = pd.Series(listed)
                 made = group_jackknife(lambda keep, s=series: float(s[keep].mean()), group_labels(ids))
                 cells[column] |= {"interval": "jackknife", "replicates": made.replicates.tolist()}
+                cells[column] |= {"pairs": made.pairs.tolist()}
         made_of = None if resolution is None else {"resolution": [resolution, resolution]}
         steps = (nfe or {}).get(sampler)
         counted = {"nominal": steps, "counted": steps}

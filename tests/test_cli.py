@@ -80,7 +80,7 @@ def test_plan_says_what_is_done_and_what_is_left_and_writes_nothing(done: Path) 
 
 def test_plan_of_nothing_yet(tmp_path: Path) -> None:
     document = json.loads(command(tmp_path, "plan", suite_file(tmp_path), "--json").stdout)
-    assert document["units"] == {"all": 6, "done": 0} and document["left"]["source"] == "guessed"
+    assert document["units"] == {"all": 6, "done": 0} and document["left"]["source"] == "arithmetic"
     assert not (tmp_path / "runs").exists()
 
 

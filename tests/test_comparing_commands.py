@@ -24,6 +24,7 @@ from glance_bench.leaderboard import leaderboard
 from glance_bench.prompts import Prompt
 from glance_bench.report import comparison as comparison_text
 from glance_bench.report import standings
+from glance_bench.stats import Jackknife
 from glance_bench.sealed import json_bytes
 
 from .fake_run import finish, make_run, prompts_of
@@ -107,8 +108,9 @@ def test_numbers_of_a_real_run_are_those_of_its_samples(runs: Path) -> None:
         row["sampler"]: row["cells"]["fd[fake]"]
         for row in read_evidence(runs / "one").results["boards"][0]["samplers"]
     }
-    apart = np.subtract(cells["uniform-4"]["replicates"], cells["uniform-8"]["replicates"])
-    error = np.sqrt(11 / 12 * ((apart - apart.mean()) ** 2).sum())
+    a, b = (Jackknife.of_cell(cells[name]) for name in ("uniform-4", "uniform-8"))
+    assert a is not None and b is not None and len(a.pairs) == 6
+    error = (a - b).error
     assert found["fd[fake]"]["high"] - found["fd[fake]"]["delta"] == pytest.approx(2.200985 * error, rel=1e-5)
     paths = [path for entry in one["moved"][0]["worse"] for path in entry["images_a"] + entry["images_b"]]
     assert paths and all(Path(path).is_file() for path in paths)

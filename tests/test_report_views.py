@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,126 +16,34 @@ from glance_bench.comparison import compare, two_samplers
 from glance_bench.evidence import Evidence
 from glance_bench.models.checkpoints import read_geometry
 from glance_bench.registry import MODELS
-from glance_bench.report import model
 from glance_bench.report.charts.curves import Line, curves, thinned
 from glance_bench.report.charts.forest import forest, shares
 from glance_bench.report.charts.stages import stages
 from glance_bench.report.page import environment
 from glance_bench.report.steps import played
 from glance_bench.report.text import visible
-from glance_bench.report.views import compare as compare_view
-from glance_bench.report.views import papers, provenance, schedule, speed, training
+from glance_bench.report.views import schedule
 from glance_bench.samplers.cards import load_card
 from glance_bench.sealed import digest_of
 from glance_bench.store import Run
-from glance_bench.tables.fill import fill
-from glance_bench.tables.published import load_paper
-from glance_bench.tables.sections import sections
 from glance_bench.trajectory import teacher_grid
 from glance_bench.units import UnitInfo
 
 from .made_evidence import HARDWARE, MADE_OF, column, evidence
-
-VIEWS = {
-    "compare": compare_view,
-    "speed": speed,
-    "papers": papers,
-    "schedule": schedule,
-    "training": training,
-    "provenance": provenance,
-}
-TIMING = ["model", "sampler", "session", "hardware", "prompt_id", "repeat", "batch_size", "component"]
-TIMING += ["seconds", "evaluations"]
-COUNT = 30
-RNG = np.random.default_rng(5)
-NOISE = RNG.normal(0.6, 0.1, COUNT)
-HOSTILE = "<img src=x onerror=alert(1)>\u202e\x1b[31m'\"& {{ 7 * 7 }}"
-
-
-class Fragment(HTMLParser):
-    """A piece of HTML as its tags with their attributes, its words, and its tables as rows of cells."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.tables: list[list[list[str]]] = []
-        self.captions: list[str] = []
-        self._cell: list[str] | None = None
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self._cell = []
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th") and self._cell is not None:
-            self.tables[-1][-1].append(" ".join(" ".join(self._cell).split()))
-            self._cell = None
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-        if self._cell is not None:
-            self._cell.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
-        """The attributes of the elements with a tag, and with a class."""
-        return [a for t, a in self.tags if t == tag and kind in ["", *(a.get("class") or "").split()]]
-
-    def links(self, view: str) -> list[str]:
-        return [str(a["href"]) for a in self.all("a") if str(a.get("href")).startswith(f"#/{view}?")]
-
-
-def report_of(*evidences: Evidence, runs: Mapping[str, Run] | None = None) -> model.Report:
-    """A report of evidence that was made in memory."""
-    sealed = [_as_read(e) for e in evidences]
-    sources = [model.Source(e.name, e.path, e, (runs or {}).get(e.name)) for e in sealed]
-    boards: list[model.Board] = []
-    for source in sources:
-        kept = replace(source, run=None)
-        boards += [replace(b, source=source) for b in model._boards(kept, len(boards), len(sources) > 1)]
-    return model.Report("made", sources, boards)
-
-
-def _as_read(made: Evidence) -> Evidence:
-    """With what evidence has that was read from a folder: a seal, and a timing table with columns."""
-    timing = made.timing if len(made.timing) else pd.DataFrame(columns=TIMING)
-    return replace(made, timing=timing, results={"seal": f"seal of {made.name}", **made.results})
-
-
-def shown(name: str, report: model.Report) -> Fragment:
-    """A view's own part of the page."""
-    template = environment().get_template(f"{name}.html")
-    return Fragment(template.render(report=report, **VIEWS[name].context(report)))
-
-
-def pieces(report: model.Report) -> dict[str, Fragment]:
-    return {key: Fragment(str(content)) for key, content in compare_view.pairs(report)}
-
-
-def three(**changes: Any) -> Evidence:
-    """Three samplers: b loses 0.1 against the reference a, c does not differ from it but by noise."""
-    values = {
-        "a": {"x": NOISE, "y": NOISE},
-        "b": {"x": NOISE - 0.1 + RNG.normal(0, 0.02, COUNT), "y": NOISE + 0.05 * (np.arange(COUNT) % 2)},
-        "c": {"x": NOISE + RNG.normal(0, 0.02, COUNT), "y": NOISE},
-    }
-    settings: dict[str, Any] = {
-        "columns": [column("x"), column("y", better="lower")],
-        "facets": {"category": ["sign", "pair"] * (COUNT // 2)},
-        "seconds": {"a": [5.0, 5.1, 5.3, 4.9, 5.0, 5.2, 5.0], "b": [1.0, 1.1, 1.0, 1.0, 0.9, 1.0, 1.1]},
-    }
-    return evidence(values, **(settings | changes))
-
+from .view_fixtures import (
+    COUNT,
+    HOSTILE,
+    NOISE,
+    SUITE,
+    VIEWS,
+    Fragment,
+    pieces,
+    report_of,
+    rows_of,
+    shown,
+    stepped,
+    three,
+)
 
 # ---- compare ----
 
@@ -350,36 +257,6 @@ def test_what_others_state_is_set_apart() -> None:
 
 # ---- schedule ----
 
-SUITE = {
-    "name": "made",
-    "models": ["testbed-flux", "testbed-qwen"],
-    "prompts": [{"set": "testbed"}],
-    "samplers": ["teacher-50", "glance-10", "slowfast-10-base", "uniform-4"],
-}
-
-
-def rows_of(card: str, name: str) -> list[dict[str, Any]]:
-    trajectory = load_card(card).compile(read_geometry(MODELS.get(name).path, 64, 64))
-    return [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()]
-
-
-def stepped(name: str = "testbed-flux", suite: Mapping[str, Any] = SUITE, **other: str) -> Evidence:
-    """Evidence of samplers that are cards, with the digests of their real steps; ``other`` replaces some."""
-    cards = [sampler for sampler in suite["samplers"] if isinstance(sampler, str)]
-    made = evidence({card: {"x": NOISE} for card in cards}, model=name)
-    board = made.results["boards"][0]
-    rows = [
-        {
-            **row,
-            "made_of": {
-                **MADE_OF,
-                "trajectory": other.get(row["sampler"], digest_of(rows_of(row["sampler"], name))),
-            },
-        }
-        for row in board["samplers"]
-    ]
-    return replace(made, suite=dict(suite), results={**made.results, "boards": [{**board, "samplers": rows}]})
-
 
 def test_steps_of_glance_are_the_published_ones_and_have_their_experts() -> None:
     report = report_of(stepped())
@@ -554,51 +431,6 @@ def test_long_curves_are_means_of_stretches() -> None:
     drawn = Fragment(str(curves([Line("one", 1, [points])], "step", "loss")))
     assert len(drawn.all("path", "line")) == 1 and 12 <= len(drawn.all("path", "mark")) <= 20
     assert curves([], "step", "loss") == ""
-
-
-# ---- papers ----
-
-
-def test_the_paper_s_tables_are_those_of_the_command() -> None:
-    report = report_of(stepped())
-    ((key, content),) = papers.pieces(report)
-    found = Fragment(str(content))
-    wanted = sections(fill(load_paper("glance"), [report.sources[0].evidence]))
-    sheets = [
-        sheet for section in wanted for sheet in section.sheets if section.title not in ("Empty cells",)
-    ]
-    by_caption = {sheet.caption: sheet for sheet in sheets}
-    captions = [str(a["aria-label"]) for a in found.all("div", "scroll")]
-    printed = 0
-    for caption, table in zip(captions, found.tables, strict=True):
-        if caption not in by_caption:
-            continue
-        sheet = by_caption[caption]
-        lines = [line for group in sheet.groups for line in group.lines]
-        for row, line in zip(table[1:], lines, strict=True):
-            if line[0] in ("printed", "measured", "kept"):
-                shown_cells = [" ".join(visible(text).split()) for text in line]
-                if line[0] == "printed":
-                    assert row[-len(line) :] == shown_cells
-                    printed += 1
-    assert printed > 10 and key == "papers"
-    assert f'data-piece="{key}"' in environment().get_template("papers.html").render(**papers.context(report))
-    assert "Contradictions found" in found.text and "Testbed, never comparable with the paper" in found.text
-
-
-def test_a_report_does_not_speak_of_the_machine_that_made_it() -> None:
-    ((_, content),) = papers.pieces(report_of(stepped()))
-    text = Fragment(str(content)).text
-    assert "no GPU" not in text and "this machine has no" not in text and "not run" in text
-
-
-def test_the_testbed_is_said_to_stand_apart() -> None:
-    found = shown("papers", report_of(stepped()))
-    assert "comparable with nothing that a paper prints" in found.text
-    assert found.links("prompts") == ["#/prompts?board=0"]
-    other = shown("papers", report_of(evidence({"a": {"x": NOISE}}, model="flux.1-dev")))
-    assert "TESTBED." not in other.text and "Measured values come from the images of" in other.text
-    assert other.links("prompts") == ["#/prompts?board=0"]
 
 
 # ---- provenance ----

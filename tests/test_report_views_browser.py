@@ -110,7 +110,12 @@ def test_tables_of_a_paper_load_when_they_are_asked_for(opened: Opened, file: Pa
     page.goto(f"{file.as_uri()}#/papers")
     expect(page.locator("#paper h2").first).to_have_text("Printed and measured")
     assert page.locator("#paper table").count() > 4
-    page.locator("#paper details summary").last.scroll_into_view_if_needed()
+    cell = page.locator("#paper section").last.locator("td a[title*='uniform-8']").first
+    cell.click()
+    asked = page.locator("#view-prompts form")
+    expect(asked.locator("[name=sampler]")).to_have_value(str(NAMES.index("uniform-8")))
+    expect(asked.locator("[name=sort]")).to_have_value("worst")
+    expect(page.locator("#view-prompts .row").first).to_be_visible()
 
 
 def test_every_chart_has_a_table_behind_it(opened: Opened, file: Path) -> None:

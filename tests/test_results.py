@@ -70,8 +70,8 @@ def test_frechet_has_replicates_that_pair(built: dict) -> None:
     assert len(slow["replicates"]) == 12 and slow["interval"] == "jackknife"
     assert 0 <= slow["value"] < fast["value"]
     teacher = row(built, "teacher-50")["cells"]["fd[fake]"]
-    apart = np.subtract(fast["replicates"], teacher["replicates"])
-    interval = stats.jackknife_interval(fast["value"] - teacher["value"], apart)
+    apart = stats.Jackknife.of_cell(fast) - stats.Jackknife.of_cell(teacher)
+    interval = apart.interval()
     assert fast["against_reference"]["low"] == pytest.approx(interval.low, rel=1e-6)
 
 

@@ -142,54 +142,6 @@ def test_crossed_interval_of_constants_and_of_too_little() -> None:
             stats.crossed_interval(bad)
 
 
-def test_groups_depend_on_the_keys_only_and_are_balanced() -> None:
-    keys = [f"p{i}" for i in range(50)]
-    labels = dict(zip(keys, stats.group_labels(keys), strict=True))
-    backwards = dict(zip(keys[::-1], stats.group_labels(keys[::-1]), strict=True))
-    assert labels == backwards
-    assert sorted(np.bincount(list(labels.values()))) == [2] * 10 + [3] * 10
-    twice = stats.group_labels(keys + keys)
-    assert (twice[:50] == twice[50:]).all()
-    assert len(set(stats.group_labels(["a", "b", "c"]))) == 3
-
-
-def test_jackknife_of_a_mean_is_its_standard_error() -> None:
-    values = np.random.default_rng(4).normal(size=40)
-    labels = np.arange(40)
-    result = stats.group_jackknife(lambda keep: float(values[keep].mean()), labels)
-    error = values.std(ddof=1) / np.sqrt(40)
-    assert result.value == pytest.approx(values.mean())
-    assert (result.high - result.low) / 2 == pytest.approx(error * 2.0226909, rel=1e-6)
-
-
-def test_jackknife_covers_a_variance() -> None:
-    rng = np.random.default_rng(6)
-    hits = 0
-    for _ in range(300):
-        values = rng.normal(size=100)
-        labels = stats.group_labels([str(i) for i in range(100)])
-        result = stats.group_jackknife(lambda keep, v=values: float(v[keep].var(ddof=1)), labels, floor=0.0)
-        hits += result.low <= 1.0 <= result.high
-    assert 0.88 <= hits / 300 <= 0.99
-
-
-def test_jackknife_of_a_paired_difference_from_stored_replicates() -> None:
-    rng = np.random.default_rng(9)
-    common = rng.normal(size=60)
-    labels = stats.group_labels([str(i) for i in range(60)])
-    a = stats.group_jackknife(lambda keep: float((common[keep] + 1).var()), labels)
-    b = stats.group_jackknife(lambda keep: float(common[keep].var()), labels)
-    interval = stats.jackknife_interval(a.value - b.value, a.replicates - b.replicates)
-    assert interval.low == pytest.approx(0, abs=1e-9)
-    assert interval.high == pytest.approx(0, abs=1e-9)
-
-
-def test_jackknife_of_a_single_group_has_no_interval() -> None:
-    result = stats.group_jackknife(lambda keep: float(keep.sum()), np.zeros(5, dtype=np.int64))
-    assert result.value == 5
-    assert np.isnan(result.low) and len(result.replicates) == 0
-
-
 @pytest.mark.parametrize("chunk", [1, 1000, 1 << 22])
 def test_bootstrap_is_bit_for_bit_the_draws_it_always_made(
     monkeypatch: pytest.MonkeyPatch, chunk: int

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from glance_bench import stats
+from glance_bench.stats import Jackknife
 
 NAN = float("nan")
 
@@ -103,7 +104,8 @@ def test_jackknife_ratio_of_means_is_the_linearised_error() -> None:
     b = rng.gamma(9.0, size=400)
     a = 0.7 * b + rng.normal(size=400)
     out = [np.arange(400) != i for i in range(400)]
-    ratio = stats.jackknife_ratio(a.mean(), [a[k].mean() for k in out], b.mean(), [b[k].mean() for k in out])
+    above, below = (Jackknife(x.mean(), np.array([x[k].mean() for k in out])) for x in (a, b))
+    ratio = stats.jackknife_ratio(above, below)
     error = (a - ratio.value * b).std(ddof=1) / b.mean() / 20
     assert ratio.value == pytest.approx(a.mean() / b.mean())
     assert ratio.n == 400
@@ -112,21 +114,21 @@ def test_jackknife_ratio_of_means_is_the_linearised_error() -> None:
 
 def test_jackknife_ratio_where_b_is_known_is_the_interval_of_a_divided() -> None:
     a = np.random.default_rng(4).normal(5, 1, size=20)
-    ratio = stats.jackknife_ratio(5.0, a, 2.0, np.full(20, 2.0))
-    interval = stats.jackknife_interval(5.0, a)
+    ratio = stats.jackknife_ratio(Jackknife(5.0, a), Jackknife(2.0, np.full(20, 2.0)))
+    interval = Jackknife(5.0, a).interval()
     assert (ratio.low, ratio.high) == pytest.approx((interval.low / 2, interval.high / 2))
 
 
 def test_jackknife_ratio_of_proportional_statistics_has_no_width() -> None:
     b = np.random.default_rng(5).random(20) + 1
-    ratio = stats.jackknife_ratio(0.6, 0.5 * b, 1.2, b)
+    ratio = stats.jackknife_ratio(Jackknife(0.6, 0.5 * b), Jackknife(1.2, b))
     assert (ratio.low, ratio.value, ratio.high) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_jackknife_ratio_without_an_interval() -> None:
-    assert math.isnan(stats.jackknife_ratio(1.0, [1.0], 2.0, [2.0]).low)
-    assert math.isnan(stats.jackknife_ratio(1.0, [1.0, 1.1], 0.0, [0.1, 0.2]).value)
-    crossing = stats.jackknife_ratio(1.0, [1.0, 1.1], 0.1, [0.2, -0.1])
+    assert math.isnan(_ratio(1.0, [1.0], 2.0, [2.0]).low)
+    assert math.isnan(_ratio(1.0, [1.0, 1.1], 0.0, [0.1, 0.2]).value)
+    crossing = _ratio(1.0, [1.0, 1.1], 0.1, [0.2, -0.1])
     assert crossing.value == pytest.approx(10) and math.isnan(crossing.low) and math.isnan(crossing.high)
     for bad in (
         (1.0, [1.0], 1.0, [1.0, 1.0]),
@@ -135,7 +137,11 @@ def test_jackknife_ratio_without_an_interval() -> None:
         (1.0, [1.0, NAN], 1.0, [1.0, 1.0]),
     ):
         with pytest.raises(ValueError):
-            stats.jackknife_ratio(*bad)
+            _ratio(*bad)
+
+
+def _ratio(a: float, without_a: list[float], b: float, without_b: list[float]) -> stats.Ratio:
+    return stats.jackknife_ratio(Jackknife(a, np.array(without_a)), Jackknife(b, np.array(without_b)))
 
 
 def blocks(rng: np.random.Generator, n: int, ratio: float) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, permutation_test, ttest_1samp
 
@@ -211,32 +211,3 @@ def test_holm_keeps_the_order_of_p_and_lies_between_p_and_bonferroni(p: list[flo
 def test_holm_refuses_what_is_no_probability(bad: float) -> None:
     with pytest.raises(ValueError, match="fid"):
         stats.holm({"clip": 0.5, "fid": bad})
-
-
-@pytest.mark.parametrize("side", SIDES)
-def test_jackknife_p_of_a_mean_is_the_t_test(side: str) -> None:
-    """Leaving out one value each, the jackknife of a mean is the textbook standard error."""
-    values = np.random.default_rng(2).normal(0.3, 1, size=25)
-    replicates = np.array([np.delete(values, i).mean() for i in range(25)])
-    ours = stats.jackknife_p(float(values.mean()), replicates, shift=0.1, alternative=side)
-    assert ours == pytest.approx(ttest_1samp(values, 0.1, alternative=side).pvalue, rel=1e-9)
-
-
-@given(st.lists(st.floats(-5, 5), min_size=2, max_size=20), st.floats(-5, 5), st.floats(-5, 5))
-def test_jackknife_p_agrees_with_its_interval(replicates: list[float], delta: float, shift: float) -> None:
-    assume(np.std(replicates) > 1e-6)
-    p = stats.jackknife_p(delta, replicates, shift=shift)
-    assume(abs(p - 0.05) > 1e-9)
-    interval = stats.jackknife_interval(delta, replicates)
-    assert (p < 0.05) == (not interval.low <= shift <= interval.high)
-
-
-def test_jackknife_p_without_spread_groups_or_sense() -> None:
-    flat = np.full(20, 0.25)
-    assert [stats.jackknife_p(0.25, flat, shift=0.25, alternative=side) for side in SIDES] == [1, 1, 1]
-    assert [stats.jackknife_p(0.25, flat, alternative=side) for side in SIDES] == [1, 0, 0]
-    assert [stats.jackknife_p(-0.25, -flat, alternative=side) for side in SIDES] == [0, 1, 0]
-    assert np.isnan(stats.jackknife_p(0.25, [0.25]))
-    for delta, replicates in ((0.1, []), (0.1, [float("nan"), 1.0]), (float("nan"), [0.1, 0.2])):
-        with pytest.raises(ValueError):
-            stats.jackknife_p(delta, replicates)

@@ -23,6 +23,7 @@ from glance_bench.engine.plan import make_plan
 from glance_bench.engine.runner import run_suite
 from glance_bench.engine.verify import verify
 from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.profiles import Target
 from glance_bench.store import Run
 from glance_bench.suite import Suite, load_suite
 from glance_bench.terminal import Progress
@@ -227,11 +228,11 @@ def test_plan_says_what_is_to_be_trained_and_writes_nothing(
 ) -> None:
     folder, data = copied
     before = trained(folder), files(Run(folder / "run"), ".png", ".json")
-    done = outlook(Run(folder / "run"), make_plan(Suite.model_validate(data)))
+    done = outlook(Run(folder / "run"), Suite.model_validate(data), Target(None, here=True))
     assert done["images"] == {"all": 4, "done": 4} and all(row["done"] for row in done["adapters"])
     assert not any(line.startswith("to train") for line in lines(done))
     data["train"][1]["changes"]["steps"] = 3
-    document = outlook(Run(folder / "run"), make_plan(Suite.model_validate(data)))
+    document = outlook(Run(folder / "run"), Suite.model_validate(data), Target(None, here=True))
     assert document["images"] == {"all": 4, "done": 3}
     assert "to train    one for tiny, 3 steps an expert" in lines(document)
     assert (trained(folder), files(Run(folder / "run"), ".png", ".json")) == before

@@ -49,10 +49,11 @@ class Request:
     like: Annotated[str | None, typer.Option(help="The sampler whose schedule --lora is played on.")] = None
     data: Data = None
 
-    def resolve(self) -> tuple[Suite, str]:
+    def resolve(self, *, elsewhere: bool = False) -> tuple[Suite, str]:
         """The suite as it will run here, with what its lock file pins, and the line that says why this profile.
 
-        From here on the data folder and the lock file are those of this request.
+        ``elsewhere``: under the profile that is asked for, whether this machine can run it or not. From here on the
+        data folder and the lock file are those of this request.
         """
         use_data(self.data)
         from ..errors import UsageError
@@ -71,7 +72,7 @@ class Request:
         added = None
         if self.lora is not None and self.like is not None:
             added = LoraSampler(lora=str(self.lora), scale=self.scale, like=self.like)
-        chosen, why = choose(load_suite(self.suite), self.profile)
+        chosen, why = choose(load_suite(self.suite), self.profile, elsewhere=elsewhere)
         resolved = chosen.with_overrides(
             limit=self.limit,
             samplers=names(self.samplers),
@@ -135,16 +136,21 @@ def run(
 
 @_requested
 def plan(request: Request, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Say what a run would do: units, evaluations, disk, time, and what is done. Writes nothing."""
+    """Say what a run would do and cost: units, hours, memory, disk, downloads, and what is done. Writes nothing.
+
+    With --profile also for a machine that is not this one.
+    """
     with guarded():
         from ..engine.outlook import lines, outlook
-        from ..engine.plan import make_plan
+        from ..profiles import target_of
         from ..store import Run
+        from ..suite import load_suite
         from ..terminal import Progress
 
-        suite, why = request.resolve()
+        suite, why = request.resolve(elsewhere=True)
         Progress(quiet).say(why)
-        document = outlook(Run(request.folder(suite)), make_plan(suite))
+        target = target_of(load_suite(request.suite), suite)
+        document = outlook(Run(request.folder(suite)), suite, target)
         if as_json:
             print_json(document)
         else:

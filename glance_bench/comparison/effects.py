@@ -222,14 +222,14 @@ def corpus_effect(pairing: Pairing, column: Mapping[str, Any]) -> Effect:
         raise Refused(f"is made of all images of a side ({a['n']} and {b['n']}), and those are not paired")
     if _prompts_of(pairing.a, column) != _prompts_of(pairing.b, column):
         raise Refused("is made of other prompts on each side")
-    first, second = _replicates(a), _replicates(b)
+    first, second = stats.Jackknife.of_cell(a), stats.Jackknife.of_cell(b)
     if a["value"] is None or b["value"] is None:
         raise Refused("has no finite value")
-    if first is None or second is None or len(first) != len(second):
+    if first is None or second is None or len(first.replicates) < 2 or not first.pairs_with(second):
         raise Refused("has no jackknife replicates that pair")
-    delta, replicates = float(b["value"]) - float(a["value"]), second - first
-    ends = stats.jackknife_interval(delta, replicates, level=LEVEL)
-    same = delta == 0 and bool((np.abs(replicates) <= TIE).all())
+    apart = second - first
+    ends = apart.interval(LEVEL)
+    same = apart.value == 0 and bool((np.abs(apart.replicates) <= TIE).all())
     judged = column["kind"] != "corpus" or min(a["n"], b["n"]) >= stats.FEWEST_IMAGES
     tested = judged and not same and a["prompts"] >= FEWEST
     found = Effect(
@@ -241,13 +241,11 @@ def corpus_effect(pairing: Pairing, column: Mapping[str, Any]) -> Effect:
         n=int(a["prompts"]),
         interval="jackknife",
         test="jackknife t" if judged else "none",
-        p=stats.jackknife_p(delta, replicates) if tested else None,
+        p=apart.p() if tested else None,
         notes=list(dict.fromkeys(note for cell in (a, b) if (note := cell.get("note")))),
     )
     if found.p is not None:
-        groups = len(replicates)
-        error = math.sqrt((groups - 1) / groups * float(((replicates - replicates.mean()) ** 2).sum()))
-        add_power(found, error * math.sqrt(found.n))
+        add_power(found, apart.error * math.sqrt(found.n))
     return found
 
 
@@ -265,11 +263,6 @@ def _prompts_of(side: Any, column: Mapping[str, Any]) -> set[str]:
     images = side.images
     own = [c for c, known in side.columns.items() if known["metric"] == column["metric"] and c in images]
     return set(images["prompt_id"] if not own else images.loc[images[own].notna().any(axis=1), "prompt_id"])
-
-
-def _replicates(cell: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
-    listed = cell.get("replicates") or [None]
-    return None if len(listed) < 2 or None in listed else np.array(listed, dtype=float)
 
 
 def newcombe(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,25 +18,51 @@ from ..models.recorder import Recorder
 from ..registry import FAMILIES
 from ..store import Run
 from ..terminal import Progress
+from .base import Made, Team
 from .embeddings import Embeddings
 from .plan import PlannedModel, Work
-from .trace import trace
 
-__all__ = ["check_device", "generate", "load_model", "png"]
+__all__ = ["Generator", "HeldModel", "check_device", "generate", "load_model", "png"]
 
 
-def generate(run: Run, pending: Sequence[Work], progress: Progress) -> None:
+def generate(run: Run, pending: Sequence[Work], progress: Progress, team: Team) -> None:
     """Make every unit of ``pending``, model by model. Each one is published as soon as it is whole."""
+    models = list(dict.fromkeys(work.sampler.model for work in pending))
+    ordered = sorted(pending, key=lambda work: models.index(work.sampler.model))
     with progress.task("generate", sum(len(work.items) for work in pending)) as advance:
-        for model in dict.fromkeys(work.sampler.model for work in pending):
-            works = [work for work in pending if work.sampler.model == model]
-            placement = works[0].sampler.made_of
-            loaded = load_model(model, placement["device"], placement["dtype"])
-            embeddings = Embeddings(run, model.digest)
-            for work in works:
-                _make(run, work, loaded, embeddings, progress)
-                trace("generate", work.info.folder)
-                advance(len(work.items), f"{model.name} {work.sampler.name}")
+        for work in team.each("generate", run, ordered, partial(Generator, run.folder), progress):
+            advance(len(work.items), f"{work.info.model} {work.sampler.name}")
+
+
+class HeldModel:
+    """The model of the last unit, loaded once for all units of it that follow each other."""
+
+    def __init__(self) -> None:
+        self._planned: PlannedModel | None = None
+        self._loaded: Any = None
+
+    def of(self, work: Work) -> Any:
+        """The loaded model that a unit needs. Raises as ``load_model`` does."""
+        model, placement = work.sampler.model, work.sampler.made_of
+        if self._planned != model:
+            self._planned, self._loaded = None, None  # the next one needs the memory
+            self._loaded = load_model(model, placement["device"], placement["dtype"])
+            self._planned = model
+        return self._loaded
+
+
+class Generator:
+    """The worker of this pass, on the run in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._run = Run(folder)
+        self._model = HeldModel()
+
+    def __call__(self, work: Work) -> Made:
+        """Make and publish one unit."""
+        model = self._model.of(work)
+        warnings = _make(self._run, work, model, Embeddings(self._run, work.sampler.model.digest))
+        return Made(work.info.folder, tuple(warnings))
 
 
 def load_model(model: PlannedModel, device: str, dtype: str) -> Any:
@@ -60,7 +88,9 @@ def check_device(device: str) -> None:
             )
 
 
-def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Progress) -> None:
+def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> list[str]:
+    """Make and publish one unit; returns what to warn of."""
+    warnings = []
     batch_size = work.made_of["batch_size"]
     images: list[bytes] = []
     rows: list[dict[str, Any]] = []
@@ -82,7 +112,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
                     "free memory, lower 'resolution' or take a profile for a smaller machine"
                 ) from error
             batch_size = max(1, batch_size // 2)
-            progress.warn(f"{work.info.sampler}: out of memory, going on with {batch_size} images at once")
+            warnings.append(f"{work.info.sampler}: out of memory, going on with {batch_size} images at once")
             continue
         for item, embed, picture, finite in zip(items, embeds, pixels, recorder.finite, strict=True):
             images.append(png(picture))
@@ -107,6 +137,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings, progress: Pr
     texts = [item.prompt.text for item in work.items]
     made = {"made_of": work.made_of, "sampler_made_of": work.sampler.made_of, "made_with": made_with()}
     run.publish_unit(work.info, images, rows, texts, made)
+    return warnings
 
 
 def png(picture: np.ndarray[Any, Any]) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,11 @@ from ..sealed import Damaged, digest_of, find_sealed, parquet_bytes, read_sealed
 from ..store import Run
 from ..terminal import Progress
 from ..units import PAIR_KEYS
+from .base import Made, Team
 from .plan import Plan, PlannedMetric
-from .trace import trace
+from .score import HeldMetrics
 
-__all__ = ["PendingPairs", "pending_pairs", "score_pairs"]
+__all__ = ["Comparer", "PendingPairs", "pending_pairs", "score_pairs"]
 
 SLICE = 64  # pairs read at once
 
@@ -60,24 +63,53 @@ def pending_pairs(run: Run, plan: Plan, progress: Progress) -> PendingPairs:
     return found
 
 
-def score_pairs(run: Run, pending: PendingPairs, progress: Progress) -> None:
+@dataclass(frozen=True)
+class Comparing:
+    """One metric over some pairs."""
+
+    metric: str
+    recipe: str
+    folder: str
+    pairs: Pairs
+
+    @property
+    def label(self) -> str:
+        return f"{self.metric} of {self.pairs.rows[0][0]} and {len(self.pairs.rows) - 1} more"
+
+
+def score_pairs(run: Run, pending: PendingPairs, progress: Progress, team: Team) -> None:
     """Compute what is missing, metric by metric."""
-    with progress.task("compare", sum(len(part.rows) for _, parts in pending for part in parts)) as advance:
-        for metric, parts in pending:
-            assert metric.folder is not None
-            columns = dict.fromkeys(PAIR_KEYS, "string")
-            columns |= {column.name: "float64" for column in metric.metric.columns}
-            for part in parts:
-                images = _read(run, [(row[0], row[2]) for row in part.rows])
-                references = _read(run, [(row[1], row[3]) for row in part.rows])
-                scored = metric.metric.score_pairs(images, references)
-                rows = [
-                    {**dict(zip(PAIR_KEYS, row[2:], strict=True)), **values}
-                    for row, values in zip(part.rows, scored, strict=True)
-                ]
-                seal(run.folder / metric.folder, part.key, metric.suffix, parquet_bytes(rows, columns))
-                trace("compare", f"{metric.folder}/{part.key}")
-                advance(len(part.rows), metric.name)
+    units = [
+        Comparing(planned.name, planned.metric.recipe, str(planned.folder), part)
+        for planned, parts in pending
+        for part in parts
+    ]
+    with progress.task("compare", sum(len(unit.pairs.rows) for unit in units)) as advance:
+        for unit in team.each("compare", run, units, partial(Comparer, run.folder), progress):
+            advance(len(unit.pairs.rows), unit.metric)
+
+
+class Comparer:
+    """The worker of this pass, on the run in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._run = Run(folder)
+        self._metrics = HeldMetrics()
+
+    def __call__(self, unit: Comparing) -> Made:
+        """Score some pairs and publish the file."""
+        metric = self._metrics.of(unit.metric, unit.recipe)
+        columns = dict.fromkeys(PAIR_KEYS, "string")
+        columns |= {column.name: "float64" for column in metric.columns}
+        own = unit.pairs.rows
+        images = _read(self._run, [(row[0], row[2]) for row in own])
+        references = _read(self._run, [(row[1], row[3]) for row in own])
+        rows = [
+            {**dict(zip(PAIR_KEYS, row[2:], strict=True)), **values}
+            for row, values in zip(own, metric.score_pairs(images, references), strict=True)
+        ]
+        seal(self._run.folder / unit.folder, unit.pairs.key, "parquet", parquet_bytes(rows, columns))
+        return Made(f"{unit.folder}/{unit.pairs.key}")
 
 
 def _slices(run: Run) -> list[Pairs]:

@@ -28,7 +28,16 @@ from .adapt import Job, planned
 if TYPE_CHECKING:
     from ..prompts import Prompt
 
-__all__ = ["Item", "PlannedMetric", "PlannedModel", "PlannedSampler", "Plan", "Work", "make_plan"]
+__all__ = [
+    "Item",
+    "PlannedMetric",
+    "PlannedModel",
+    "PlannedSampler",
+    "Plan",
+    "Work",
+    "make_plan",
+    "model_entry",
+]
 
 GENERATION_VERSION = 1  # raise it when the same key would give other pixels
 TEACHER = "teacher-50"
@@ -86,6 +95,10 @@ class Work:
     sampler: PlannedSampler
     items: tuple[Item, ...]
     made_of: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        return self.info.folder
 
 
 @dataclass(frozen=True)
@@ -191,12 +204,17 @@ def make_plan(suite: Suite) -> Plan:
     return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed), waiting)
 
 
-def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
+def model_entry(entry: str | LocalModel) -> ModelEntry:
+    """What a suite means by one of its models."""
     if isinstance(entry, str):
         found: ModelEntry = MODELS.get(entry)
-    else:
-        folder = Path(entry.adapters) if entry.adapters else None
-        found = ModelEntry(entry.name, entry.family, Path(entry.path), folder)
+        return found
+    folder = Path(entry.adapters) if entry.adapters else None
+    return ModelEntry(entry.name, entry.family, Path(entry.path), folder)
+
+
+def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
+    found = model_entry(entry)
     try:
         path, side = found.path, suite.resolution
         resolution = (side, side) if side else read_settings(path).resolution

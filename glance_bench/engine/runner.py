@@ -20,6 +20,8 @@ from ..suite import Suite
 from ..terminal import Progress
 from ..units import read_unit
 from .adapt import train_missing
+from .base import Team
+from .local import LocalEngine
 from .pairs import PendingPairs, pending_pairs, score_pairs
 from .plan import Plan, PlannedSampler, Work, make_plan
 from .score import Pending, pending_scores
@@ -46,13 +48,28 @@ class Survey:
         return not (self.works or self.scores or self.pairs or self.strips or self.timing)
 
 
-def run_suite(suite: Suite, folder: Path, progress: Progress, *, time_again: bool = False) -> dict[str, Any]:
+def run_suite(
+    suite: Suite, folder: Path, progress: Progress, *, time_again: bool = False, team: Team | None = None
+) -> dict[str, Any]:
     """Bring ``folder`` up to date with ``suite`` and return its results; what is done is not done again.
 
-    ``time_again`` times all samplers once more, in a session of its own beside the ones that are there.
+    ``time_again`` times all samplers once more, in a session of its own beside the ones that are there. ``team`` makes
+    and scores the images; by default this process does. Training and timing stay in this process, which then has the
+    machine for itself: no worker outlives its pass.
 
-    Raises UsageError and GlanceBenchError as the passes do; another process in the folder is one.
+    Raises UsageError and GlanceBenchError as the passes do; another process in the folder is one. What failed in
+    workers is raised as Failures when everything else is made and scored.
     """
+    team = team or Team(LocalEngine())
+    try:
+        return _run_suite(suite, folder, progress, time_again, team)
+    finally:
+        team.engine.close()
+
+
+def _run_suite(
+    suite: Suite, folder: Path, progress: Progress, time_again: bool, team: Team
+) -> dict[str, Any]:
     if time_again and suite.timing.repeats == 0:
         raise UsageError(
             f"suite {suite.name!r} times nothing (timing: repeats: 0), so nothing can be timed again"
@@ -74,20 +91,22 @@ def run_suite(suite: Suite, folder: Path, progress: Progress, *, time_again: boo
 
             images = sum(len(work.items) for work in todo.works)
             progress.say(f"generate: {len(todo.works)} of {len(plan.works)} units, {images} images to make")
-            generate(run, todo.works, progress)
+            generate(run, todo.works, progress, team)
             todo = survey(run, plan, progress)
         if todo.scores:
             from .score import score
 
             metrics = ", ".join(metric.name for metric, _ in todo.scores)
             progress.say(f"score: {metrics}")
-            score(run, todo.scores, progress)
+            score(run, todo.scores, suite.reference, progress, team)
         if todo.pairs:
             progress.say(f"compare: {', '.join(metric.name for metric, _ in todo.pairs)}")
-            score_pairs(run, todo.pairs, progress)
+            score_pairs(run, todo.pairs, progress, team)
+        team.settle()
         if todo.strips:
             progress.say(f"strips: {len(todo.strips)} to make")
-            make_strips(run, todo.strips, progress)
+            make_strips(run, todo.strips, progress, team)
+            team.settle()
         for pending in (todo.timing, plan.samplers if time_again else ()):
             if pending:
                 from ..timing import time_samplers

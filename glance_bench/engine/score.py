@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ..errors import GlanceBenchError
 from ..exchange.pending import ImportedWork
 from ..metrics.base import FROM_FEATURES
+from ..metrics.choose import make_metric
 from ..sealed import Damaged, find_sealed, parquet_bytes, read_sealed, seal, sha256_bytes
 from ..store import Run
 from ..terminal import Progress
 from ..units import read_unit
+from .base import Made, Team
 from .plan import Plan, PlannedMetric, Work
-from .trace import trace
 
-__all__ = ["Pending", "pending_scores", "score"]
+__all__ = ["HeldMetrics", "Pending", "Scorer", "pending_scores", "score"]
 
 Scorable = Work | ImportedWork
 Pending = list[tuple[PlannedMetric, list[Scorable]]]
@@ -51,24 +56,78 @@ def pending_scores(run: Run, plan: Plan, works: Iterable[Scorable], progress: Pr
     return found
 
 
-def score(run: Run, pending: Pending, progress: Progress) -> None:
-    """Compute what is missing, metric by metric, one file a unit's worth of images."""
+@dataclass(frozen=True)
+class Scoring:
+    """One metric over one unit's worth of images; without ``work``, the making of what a metric compares with."""
+
+    metric: str
+    recipe: str
+    folder: str
+    work: Scorable | None
+
+    @property
+    def label(self) -> str:
+        return f"{self.metric} of {self.work.info.folder if self.work else 'its reference'}"
+
+
+def score(run: Run, pending: Pending, reference: str | None, progress: Progress, team: Team) -> None:
+    """Compute what is missing, metric by metric, one file a unit's worth of images.
+
+    ``reference`` is the suite's, for metrics that compare with one.
+    """
+    units: list[Scoring] = []
+    for planned, works in pending:
+        assert planned.folder is not None
+        metric = planned.metric
+        units += [Scoring(planned.name, metric.recipe, planned.folder, work) for work in works]
+        if metric.kind == "corpus" and not getattr(metric, "against_board", False):
+            units.append(Scoring(planned.name, metric.recipe, planned.folder, None))
     total = sum(len(work.items) for _, works in pending for work in works)
     with progress.task("score", total) as advance:
-        for metric, works in pending:
-            assert metric.folder is not None
-            for work in works:
-                key, shas, images = read_images(run, work)
-                prompts = [item.prompt for item in work.items]
-                if metric.metric.kind in FROM_FEATURES:
-                    data = _features(shas, metric.metric.features(images))
-                else:
-                    data = _scores(metric.metric, shas, prompts, metric.metric.score(images, prompts))
-                seal(run.folder / metric.folder, key, metric.suffix, data)
-                trace("score", f"{metric.folder}/{key}")
-                advance(len(work.items), metric.name)
-            if metric.metric.kind == "corpus" and not getattr(metric.metric, "against_board", False):
-                metric.metric.reference(run.folder / metric.folder)
+        for unit in team.each("score", run, units, partial(Scorer, run.folder, reference), progress):
+            advance(len(unit.work.items) if unit.work else 0, unit.metric)
+
+
+class HeldMetrics:
+    """The metrics of a worker, each made once; ``reference`` is the suite's."""
+
+    def __init__(self, reference: str | None = None) -> None:
+        self._reference = reference
+        self._made: dict[str, Any] = {}
+
+    def of(self, name: str, recipe: str) -> Any:
+        """The metric. Raises as ``make_metric`` does, and GlanceBenchError when it is another one here."""
+        if name not in self._made:
+            metric = make_metric(name, self._reference)
+            if metric.recipe != recipe:
+                raise GlanceBenchError(
+                    f"metric {name} is {metric.recipe!r} here, and {recipe!r} was asked for"
+                )
+            self._made[name] = metric
+        return self._made[name]
+
+
+class Scorer:
+    """The worker of this pass, on the run in ``folder``."""
+
+    def __init__(self, folder: Path, reference: str | None) -> None:
+        self._run = Run(folder)
+        self._metrics = HeldMetrics(reference)
+
+    def __call__(self, unit: Scoring) -> Made:
+        """Score one unit's images and publish the file."""
+        metric = self._metrics.of(unit.metric, unit.recipe)
+        room = self._run.folder / unit.folder
+        if unit.work is None:
+            metric.reference(room)
+            return Made()
+        key, shas, images = read_images(self._run, unit.work)
+        prompts = [item.prompt for item in unit.work.items]
+        if metric.kind in FROM_FEATURES:
+            seal(room, key, "npz", _features(shas, metric.features(images)))
+        else:
+            seal(room, key, "parquet", _scores(metric, shas, prompts, metric.score(images, prompts)))
+        return Made(f"{unit.folder}/{key}")
 
 
 def read_images(run: Run, work: Scorable) -> tuple[str, list[str], np.ndarray[Any, Any]]:

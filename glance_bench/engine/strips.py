@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,12 +26,12 @@ from ..store import Run
 from ..strips import SCHEMA, check_strip
 from ..terminal import Progress
 from ..units import read_unit
+from .base import Made, Team
 from .embeddings import Embeddings
-from .generate import load_model, png
+from .generate import HeldModel, png
 from .plan import Item, Plan, Work
-from .trace import trace
 
-__all__ = ["Strip", "is_made", "make_strips", "pending_strips", "planned_strips", "strip_entries"]
+__all__ = ["Strip", "Stripper", "is_made", "make_strips", "pending_strips", "planned_strips", "strip_entries"]
 
 ROUNDING = 2  # levels of 255 by which the same image may differ when it is made in a batch of another size
 
@@ -55,7 +55,7 @@ class Strip:
         return digest_of([SCHEMA, self.work.info.key, self.item.prompt.id, self.item.index, self.steps])[:16]
 
     @property
-    def name(self) -> str:
+    def label(self) -> str:
         info = self.work.info
         return f"{info.model} {info.sampler}, prompt {self.item.prompt.id} of {info.prompt_set}"
 
@@ -112,21 +112,31 @@ def _retire(run: Run, strip: Strip) -> None:
         run.quarantine(Damaged(record, "is the record of a damaged strip"))
 
 
-def make_strips(run: Run, pending: Sequence[Strip], progress: Progress) -> None:
+def make_strips(run: Run, pending: Sequence[Strip], progress: Progress, team: Team) -> None:
     """Make ``pending``, model by model. Their images must have been made.
 
     Raises GlanceBenchError for a family that cannot do it.
     """
+    models = list(dict.fromkeys(strip.work.sampler.model for strip in pending))
+    ordered = sorted(pending, key=lambda strip: models.index(strip.work.sampler.model))
     with progress.task("strips", len(pending), "strips") as advance:
-        for model in dict.fromkeys(strip.work.sampler.model for strip in pending):
-            own = [strip for strip in pending if strip.work.sampler.model == model]
-            placement = own[0].work.sampler.made_of
-            loaded = load_model(model, placement["device"], placement["dtype"])
-            embeddings = Embeddings(run, model.digest)
-            for strip in own:
-                _make(run, strip, loaded, embeddings, progress)
-                trace("strips", f"{strip.folder}/{strip.key}")
-                advance(1, f"{model.name} {strip.work.info.sampler}")
+        for strip in team.each("strips", run, ordered, partial(Stripper, run.folder), progress):
+            advance(1, f"{strip.work.info.model} {strip.work.info.sampler}")
+
+
+class Stripper:
+    """The worker of this pass, on the run in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._run = Run(folder)
+        self._model = HeldModel()
+
+    def __call__(self, strip: Strip) -> Made:
+        """Make and publish one strip."""
+        model = self._model.of(strip.work)
+        embeddings = Embeddings(self._run, strip.work.sampler.model.digest)
+        warnings = _make(self._run, strip, model, embeddings)
+        return Made(f"{strip.folder}/{strip.key}", tuple(warnings))
 
 
 class _Estimates(Recorder):
@@ -141,7 +151,9 @@ class _Estimates(Recorder):
         self.kept[index] = latents
 
 
-def _make(run: Run, strip: Strip, model: Any, embeddings: Embeddings, progress: Progress) -> None:
+def _make(run: Run, strip: Strip, model: Any, embeddings: Embeddings) -> list[str]:
+    """Make and publish one strip; returns what to warn of."""
+    warnings = []
     sampler, info, item = strip.work.sampler, strip.work.info, strip.item
     size = sampler.model.resolution
     watch = _Estimates(strip.steps)
@@ -154,9 +166,9 @@ def _make(run: Run, strip: Strip, model: Any, embeddings: Embeddings, progress: 
         )
     difference = int(np.abs(picture.astype(int) - _stored(run, strip).astype(int)).max())
     if difference > ROUNDING:
-        progress.warn(
-            f"strip of {strip.name}: the steps played again end {difference} levels of 255 away from the stored image; "
-            "its last pictures are not quite of that image"
+        warnings.append(
+            f"strip of {strip.label}: the steps played again end {difference} levels of 255 away from the stored "
+            "image; its last pictures are not quite of that image"
         )
     estimates = []
     for number in strip.steps:
@@ -178,6 +190,7 @@ def _make(run: Run, strip: Strip, model: Any, embeddings: Embeddings, progress: 
         "estimates": estimates,
     }
     seal(run.folder / strip.folder, strip.key, "json", json_bytes(document))
+    return warnings
 
 
 def _adapter_name(file: str | None) -> str:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from .. import stats
 from .check import Check, Kind, Moved, Verdict
@@ -163,33 +162,32 @@ def _set_check(
         margin_text=margin_text(margin),
         n=mine["n"],
     )
-    ours, others = mine.get("replicates") or [], theirs.get("replicates") or []
+    ours, others = stats.Jackknife.of_cell(mine), stats.Jackknife.of_cell(theirs)
+    paired = ours is not None and others is not None and ours.pairs_with(others)
     small = column["kind"] == "corpus" and min(mine["n"], theirs["n"]) < stats.FEWEST_IMAGES
     if small:
         told = f"{mine['n']} images: distances between sets are gated from {stats.FEWEST_IMAGES} on"
         check = replace(check, verdict="informational", message=told)
-    elif mine["n"] != theirs["n"] or len(ours) != len(others):
+    elif mine["n"] != theirs["n"] or not paired:
         return replace(check, message=f"{theirs['n']} images in the baseline, {mine['n']} in the run")
-    if len(ours) != len(others) or len(ours) < 2 or None in ours or None in others:
+    if ours is None or others is None or not paired or len(ours.replicates) < 2:
         return check if small else replace(check, message="too few prompts for an interval")
-    replicates = np.subtract(ours, others)
-    interval = stats.jackknife_interval(difference, replicates, level=settings.level)
-    sign = 1 if check.better == "higher" else -1
-    # As if the value were a mean over the images, with the error that the jackknife found.
-    error = (interval.high - interval.low) / 2 / float(stdtrit(len(replicates) - 1, (1 + settings.level) / 2))
-    sd = error * math.sqrt(mine["n"])
+    apart = ours - others
+    interval = apart.interval(settings.level)
+    gained, sign = (apart, 1) if check.better == "higher" else (-apart, -1)
+    sd = apart.error * math.sqrt(mine["n"])  # as if the value were a mean over the images
     check = replace(
         check,
         low=interval.low,
         high=interval.high,
-        gain=stats.jackknife_p(sign * difference, sign * replicates, alternative="greater"),
+        gain=gained.p(alternative="greater"),
         **powers(sd, mine["n"], -sign * difference, amount, settings.level),
     )
     if small:
         return check
-    if difference == 0 and not replicates.any():
+    if difference == 0 and not apart.replicates.any():
         return replace(check, verdict="pass")
-    p = stats.jackknife_p(sign * difference, sign * replicates, shift=-amount, alternative="less")
+    p = gained.p(shift=-amount, alternative="less")
     return replace(check, p=p, verdict=passed(interval, check))
 
 

@@ -17,7 +17,7 @@ from glance_bench.prompts.sources import SOURCES, Source
 from glance_bench.resources import cache_dir
 from glance_bench.sealed import sha256_bytes, sha256_file
 
-__all__ = ["cached", "digest", "find", "locate", "given", "manifest", "missing"]
+__all__ = ["cached", "digest", "find", "is_here", "locate", "given", "manifest", "missing"]
 
 
 def given(file: str) -> Path | None:
@@ -76,6 +76,11 @@ def find(name: str, source: Source) -> Path:
     if place is None:
         raise missing(name)
     return place
+
+
+def is_here(name: str) -> bool:
+    """Whether every file that prompt set ``name`` cannot do without is on this machine."""
+    return all(locate(source) for source in SOURCES[name] if source.needed)
 
 
 def missing(name: str) -> MissingData:

@@ -8,19 +8,15 @@ the same bytes on any machine with the same numpy.
 
 from .extrapolation import infinity
 from .intervals import (
-    FEWEST_IMAGES,
     Interval,
-    Jackknife,
     PairedDifference,
     bootstrap_mean,
     crossed_interval,
     difference_interval,
-    group_jackknife,
-    group_labels,
-    jackknife_interval,
     paired_bootstrap,
     wilson,
 )
+from .jackknife import FEWEST_IMAGES, Jackknife, group_jackknife, group_labels
 from .latency import LogRatio, log_ratio, log_ratio_difference
 from .margins import Better, Verdict, verdict
 from .permutation import permutation
@@ -28,7 +24,7 @@ from .power import minimum_detectable, needed_n
 from .ranking import tied_groups, win_tie_loss
 from .ratios import Ratio, jackknife_ratio, ratio_of_means
 from .resampling import difference_intervals
-from .significance import Alternative, holm, jackknife_p, mcnemar, sign_flip, sign_flip_bound
+from .significance import Alternative, holm, mcnemar, sign_flip, sign_flip_bound
 
 __all__ = [
     "FEWEST_IMAGES",
@@ -48,8 +44,6 @@ __all__ = [
     "group_labels",
     "holm",
     "infinity",
-    "jackknife_interval",
-    "jackknife_p",
     "jackknife_ratio",
     "log_ratio",
     "log_ratio_difference",

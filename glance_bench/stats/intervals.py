@@ -1,4 +1,4 @@
-"""Intervals for means, proportions, corpus statistics and paired differences.
+"""Intervals for means, proportions and paired differences.
 
 All intervals are two-sided at 95 % unless ``level`` says otherwise. What is resampled is the prompt: average
 the images of a prompt before calling anything here. The same arguments give the same bytes, on any machine
@@ -7,7 +7,6 @@ with the same numpy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +14,11 @@ import numpy.typing as npt
 from scipy.special import ndtri, stdtrit
 
 __all__ = [
-    "FEWEST_IMAGES",
     "Interval",
-    "Jackknife",
     "PairedDifference",
     "bootstrap_mean",
     "crossed_interval",
     "difference_interval",
-    "group_jackknife",
-    "group_labels",
-    "jackknife_interval",
     "paired_bootstrap",
     "wilson",
 ]
@@ -32,8 +26,6 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 RESAMPLES = 4000
-GROUPS = 20
-FEWEST_IMAGES = 2048  # below, the jackknife interval of a distance between sets is too narrow to judge by
 _CHUNK = (
     1 << 18
 )  # resampled values held at once: 2 MB, which a processor's cache holds; no result depends on it
@@ -55,16 +47,6 @@ class PairedDifference:
     low: float
     high: float
     n: int
-
-
-@dataclass(frozen=True)
-class Jackknife:
-    """A statistic on all samples, the same with each group left out (float64[groups]), and its interval."""
-
-    value: float
-    replicates: Floats
-    low: float
-    high: float
 
 
 def bootstrap_mean(
@@ -177,58 +159,6 @@ def crossed_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     freedom = total**2 / sum(square**2 / df for square, df in parts)
     half = float(stdtrit(freedom, (1 + level) / 2)) * np.sqrt(total / data.size)
     return Interval(float(mean - half), float(mean + half))
-
-
-def group_labels(keys: Sequence[str], groups: int = GROUPS, seed: int = 0) -> npt.NDArray[np.int64]:
-    """Deal the distinct ``keys`` (prompt ids) into ``groups`` of nearly equal size; int64[len(keys)] of
-    labels.
-
-    The deal depends on the set of keys only, not on their order, so two samplers scored on the same prompts
-    leave out the same prompts. With fewer keys than groups every key is its own group.
-    """
-    distinct = sorted(set(keys))
-    order = np.random.default_rng(seed).permutation(len(distinct))
-    count = max(1, min(groups, len(distinct)))
-    label = {distinct[position]: rank % count for rank, position in enumerate(order)}
-    return np.array([label[key] for key in keys], dtype=np.int64)
-
-
-def group_jackknife(
-    statistic: Callable[[npt.NDArray[np.bool_]], float],
-    labels: npt.NDArray[np.int64],
-    *,
-    level: float = 0.95,
-    floor: float | None = None,
-) -> Jackknife:
-    """Delete-a-group jackknife for a statistic that is no mean, such as a Frechet distance.
-
-    ``statistic(keep)`` evaluates it on the samples where the bool[N] mask is true; ``labels`` is int64[N]
-    from ``group_labels``. With G groups and replicates t_g the variance is (G - 1)/G sum (t_g - mean t)^2,
-    the interval value +- t quantile(G - 1) x its root (Quenouille; Kott 2001). ``floor`` bounds the lower end
-    from below.
-    """
-    names = np.unique(labels)
-    value = float(statistic(np.ones(len(labels), dtype=bool)))
-    if len(names) < 2:
-        return Jackknife(value, np.empty(0), float("nan"), float("nan"))
-    replicates = np.array([statistic(labels != name) for name in names], dtype=np.float64)
-    interval = jackknife_interval(value, replicates, level=level)
-    low = interval.low if floor is None else max(floor, interval.low)
-    return Jackknife(value, replicates, low, interval.high)
-
-
-def jackknife_interval(value: float, replicates: npt.ArrayLike, *, level: float = 0.95) -> Interval:
-    """The interval of ``group_jackknife`` from stored replicates (float[G]).
-
-    For a paired difference pass the difference of two values and of two replicate arrays made with the same
-    labels.
-    """
-    t = np.asarray(replicates, dtype=np.float64)
-    if len(t) < 2:
-        return Interval(float("nan"), float("nan"))
-    error = float(np.sqrt((len(t) - 1) / len(t) * np.sum((t - t.mean()) ** 2)))
-    half = float(stdtrit(len(t) - 1, (1 + level) / 2)) * error
-    return Interval(value - half, value + half)
 
 
 def checked(values: npt.ArrayLike, name: str) -> Floats:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .intervals import RESAMPLES, checked, jackknife_interval, resampled_means
+from .intervals import RESAMPLES, checked, resampled_means
+from .jackknife import Jackknife
 
 __all__ = ["Ratio", "jackknife_ratio", "ratio_of_means"]
 
@@ -57,32 +58,26 @@ def ratio_of_means(
     return Ratio(value, float(low), float(high), len(below))
 
 
-def jackknife_ratio(
-    value_a: float,
-    replicates_a: npt.ArrayLike,
-    value_b: float,
-    replicates_b: npt.ArrayLike,
-    *,
-    level: float = 0.95,
-) -> Ratio:
-    """``value_a`` / ``value_b`` with the interval of ``jackknife_interval`` on the ratios of the replicates.
+def jackknife_ratio(a: Jackknife, b: Jackknife, *, level: float = 0.95) -> Ratio:
+    """a / b with the interval of the jackknife of the ratio.
 
-    Replicates are float[G] as ``group_jackknife`` leaves them, made with the same labels, so that both sides miss the
-    same prompts; ``n`` of the result is G. For statistics that are no means, such as Frechet distances and totals.
-    Both ends are NaN for fewer than two groups, or where a replicate of b is 0 or of another sign than its value;
-    b = 0 gives NaN for the value too.
+    Both leave out the same groups, so both sides miss the same prompts; ``n`` of the result is the number of groups.
+    For statistics that are no means, such as Frechet distances and totals. Both ends are NaN for fewer than two
+    groups, or where a replicate of b is 0 or of another sign than its value; b = 0 gives NaN for the value too.
 
-    Raises ValueError when something is not finite or the lengths differ.
+    Raises ValueError when something is not finite or the numbers of groups differ.
     """
-    above, below = checked(replicates_a, "replicates_a"), checked(replicates_b, "replicates_b")
-    if len(above) != len(below):
+    above, below = checked(a.replicates, "replicates of a"), checked(b.replicates, "replicates of b")
+    if not a.pairs_with(b):
         raise ValueError(f"replicates must be paired: {len(above)} groups against {len(below)}")
-    if not np.isfinite([value_a, value_b]).all():
-        raise ValueError(f"values must be finite, got {value_a} and {value_b}")
-    if value_b == 0:
+    if not np.isfinite([a.value, b.value]).all():
+        raise ValueError(f"values must be finite, got {a.value} and {b.value}")
+    if b.value == 0:
         return Ratio(_NAN, _NAN, _NAN, len(below))
-    value = value_a / value_b
-    if (below * value_b <= 0).any():
+    value = a.value / b.value
+    if (below * b.value <= 0).any():
         return Ratio(value, _NAN, _NAN, len(below))
-    interval = jackknife_interval(value, above / below, level=level)
+    both = len(a.pairs) == len(b.pairs) and bool((b.pairs * b.value > 0).all())
+    pairs = a.pairs / b.pairs if both else np.empty(0)
+    interval = Jackknife(value, above / below, pairs).interval(level)
     return Ratio(value, interval.low, interval.high, len(below))

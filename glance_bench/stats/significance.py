@@ -7,11 +7,11 @@ from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import bdtr, ndtr, stdtr
+from scipy.special import bdtr, ndtr
 
 from .intervals import Floats, checked
 
-__all__ = ["Alternative", "holm", "jackknife_p", "mcnemar", "sign_flip", "sign_flip_bound"]
+__all__ = ["Alternative", "holm", "known", "mcnemar", "sign_flip", "sign_flip_bound"]
 
 Alternative = Literal["less", "greater", "two-sided"]
 Name = TypeVar("Name", bound=Hashable)
@@ -46,7 +46,7 @@ def sign_flip(
 
     Raises ValueError when ``deltas`` is empty or not finite, ``shift`` is not finite, or ``flips`` is below 1.
     """
-    _known(alternative)
+    known(alternative)
     if flips < 1 or not np.isfinite(shift):
         raise ValueError(f"flips must be at least 1 and shift finite, got {flips} and {shift}")
     data = checked(deltas, "deltas")
@@ -112,7 +112,7 @@ def mcnemar(only_a: int, only_b: int, alternative: Alternative = "two-sided") ->
     (1947). "greater": A fails more often. "two-sided" doubles the smaller tail, at most 1. n = 0 gives 1. Raises
     ValueError for a negative count.
     """
-    _known(alternative)
+    known(alternative)
     if only_a < 0 or only_b < 0:
         raise ValueError(f"counts must not be negative, got {only_a} and {only_b}")
     n = only_a + only_b
@@ -139,37 +139,8 @@ def holm(p: Mapping[Name, float]) -> dict[Name, float]:
     return {name: adjusted[name] for name in p}
 
 
-def jackknife_p(
-    delta: float,
-    replicates: npt.ArrayLike,
-    *,
-    shift: float = 0.0,
-    alternative: Alternative = "two-sided",
-) -> float:
-    """p-value of the hypothesis that the difference ``delta`` estimates is ``shift``, from jackknife replicates.
-
-    ``replicates`` (float[G]) are the differences with each group left out, both sides without the same group. With
-    the error s of ``jackknife_interval``, (delta - shift) / s is put against Student's t with G - 1 degrees of
-    freedom, so p < 0.05 two-sided exactly when that 95 % interval leaves out ``shift``. No spread at all gives 1 at
-    ``shift`` and else 0 or 1 by the side. Fewer than two groups give NaN; values that are not finite ValueError.
-    """
-    _known(alternative)
-    t = checked(replicates, "replicates")
-    if not np.isfinite([delta, shift]).all():
-        raise ValueError(f"delta and shift must be finite, got {delta} and {shift}")
-    if len(t) < 2:
-        return float("nan")
-    error = float(np.sqrt((len(t) - 1) / len(t) * np.sum((t - t.mean()) ** 2)))
-    if error == 0:
-        beyond = {"less": delta < shift, "greater": delta > shift, "two-sided": delta != shift}
-        return 0.0 if beyond[alternative] else 1.0
-    score = (delta - shift) / error
-    if alternative == "two-sided":
-        return 2 * float(stdtr(len(t) - 1, -abs(score)))
-    return float(stdtr(len(t) - 1, score if alternative == "less" else -score))
-
-
-def _known(alternative: str) -> None:
+def known(alternative: str) -> None:
+    """Raises ValueError for a side that is none of ``Alternative``."""
     if alternative not in get_args(Alternative):
         raise ValueError(
             f"alternative must be one of {', '.join(get_args(Alternative))}, got {alternative!r}"

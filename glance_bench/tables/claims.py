@@ -44,9 +44,12 @@ def check(
         if isinstance(claim, Retention):
             kept = own.kept
             if kept is not None and math.isfinite(kept.value):
-                return Checked(claim, again, measured=(*_percent(kept), own.score.run))
+                return Checked(
+                    claim, again, measured=(*_percent(kept), own.score.run), images=own.score.images
+                )
         else:
-            return Checked(claim, again, measured=(*_less(own.score, above.score), own.score.run))
+            less = _less(own.score, above.score)
+            return Checked(claim, again, measured=(*less, own.score.run), images=own.score.images)
     return Checked(claim, again, reason=lacking)
 
 
@@ -96,8 +99,8 @@ def _less(student: Score, teacher: Score) -> tuple[float, float | None, float | 
         if len(both) > 1:
             paired = stats.paired_bootstrap(teacher.by_prompt[both], student.by_prompt[both])
             return apart, paired.low, paired.high
-    above, below = teacher.replicates, student.replicates
-    if above is not None and below is not None and len(above) == len(below):
-        interval = stats.jackknife_interval(apart, above - below)
+    above, below = teacher.jackknife, student.jackknife
+    if above is not None and below is not None and above.pairs_with(below):
+        interval = (above - below).interval()
         return apart, interval.low, interval.high
     return apart, None, None

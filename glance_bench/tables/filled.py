@@ -11,7 +11,7 @@ from glance_bench.stats.ratios import Ratio
 from .contradictions import Finding, Route
 from .published import Claim, PaperTables, Row, Table
 from .reasons import Reason
-from .scores import Score
+from .scores import Images, Score
 
 __all__ = ["Cell", "Checked", "Filled", "FilledTable", "TestbedTable"]
 
@@ -72,13 +72,17 @@ class TestbedTable:
 
 @dataclass(frozen=True)
 class Checked:
-    """A claim, what the printed cells make of it, and what was measured (a number, its ends, the run) or why not."""
+    """A claim, what the printed cells make of it, and what was measured (a number, its ends, the run) or why not.
+
+    ``images`` are the student's that a measured score comes from; none for a time.
+    """
 
     claim: Claim
     routes: tuple[Route, ...] = ()
     ratios: tuple[float, float] | None = None  # of a speed-up: by steps, by model evaluations
     measured: tuple[float, float | None, float | None, str] | None = None
     reason: Reason | None = None
+    images: tuple[Images, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from .contradictions import RULES
 from .filled import Checked, Filled
 from .published import Difference, Retention, SpeedUp
 from .reasons import REASONS
-from .sheets import Group, Sheet, number, span
+from .sheets import Group, Measured, Sheet, number, span
 
 __all__ = ["claims", "empty", "findings", "suspects"]
 
@@ -47,7 +47,8 @@ def _claim(filled: Filled, checked: Checked) -> tuple[str, ...]:
     measured = checked.reason.name if checked.reason else ""
     if checked.measured is not None:
         value, low, high, run = checked.measured
-        measured = f"{number(value, decimals)}{unit}{span(low, high, decimals)} ({run})"
+        text = f"{number(value, decimals)}{unit}{span(low, high, decimals)} ({run})"
+        measured = Measured(text, checked.images)
     return (
         claim.student,
         f"{claimed:.{decimals}f}{unit}",

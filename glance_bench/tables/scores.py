@@ -22,9 +22,20 @@ if TYPE_CHECKING:
 
     from glance_bench.evidence import Evidence
 
-__all__ = ["Score", "boards", "column_of", "mean_score", "members", "retention", "score"]
+__all__ = ["Images", "Score", "boards", "column_of", "mean_score", "members", "retention", "score"]
 
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images that a score was measured on: one sampler's on one board of a run, and the column of their scores."""
+
+    run: str
+    model: str
+    prompt_set: str
+    sampler: str
+    column: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,8 @@ class Score:
 
     ``failed`` is how many of the sampler's images are black or not finite: they are scored like any other. ``corpus``
     is true of a distance between sets of images. Either ``by_prompt`` (float64 by prompt id: the score is their mean)
-    or ``replicates`` (float64[groups]: the score without each group of prompts) is there to pair it with another score.
+    or ``jackknife`` (the score without groups of prompts) is there to pair it with another score.
+    ``images`` is what it was measured on: an entry a seed, and of a mean over columns one for each part.
     """
 
     value: float
@@ -48,7 +60,8 @@ class Score:
     corpus: bool = False
     note: str = ""
     by_prompt: pd.Series | None = None
-    replicates: Floats | None = None
+    jackknife: stats.Jackknife | None = None
+    images: tuple[Images, ...] = ()
 
     def times(self, scale: float) -> Score:
         """The same in another unit."""
@@ -61,7 +74,7 @@ class Score:
             low=ends[0],
             high=ends[1],
             by_prompt=None if self.by_prompt is None else self.by_prompt * scale,
-            replicates=None if self.replicates is None else self.replicates * scale,
+            jackknife=None if self.jackknife is None else self.jackknife.times(scale),
         )
 
 
@@ -97,13 +110,11 @@ def score(
     if not cells or len(cells) < len(rows):
         return None
     value, low, high = float(np.mean([cell["value"] for cell in cells])), cells[0]["low"], cells[0]["high"]
-    by_prompt, replicates = _by_prompt(evidence, board, rows, column), None
-    if by_prompt is None and all(cell.get("replicates") for cell in cells):
-        listed = [cell["replicates"] for cell in cells]
-        if len({len(one) for one in listed}) == 1 and not any(r is None for one in listed for r in one):
-            replicates = np.mean(np.array(listed, dtype=np.float64), axis=0)
+    by_prompt, jackknife = _by_prompt(evidence, board, rows, column), None
+    if by_prompt is None:
+        jackknife = _mean_of([stats.Jackknife.of_cell(cell) for cell in cells])
     if len(cells) > 1:
-        low, high = _over_seeds(value, [cell["value"] for cell in cells], by_prompt, replicates)
+        low, high = _over_seeds(value, [cell["value"] for cell in cells], by_prompt, jackknife)
     return Score(
         value,
         low,
@@ -117,7 +128,10 @@ def score(
         corpus=(column_of(evidence, column) or {}).get("kind") == "corpus",
         note=cells[0].get("note", ""),
         by_prompt=None if by_prompt is None else by_prompt.mean(axis=1),
-        replicates=replicates,
+        jackknife=jackknife,
+        images=tuple(
+            Images(evidence.name, board["model"], board["prompt_set"], row["sampler"], column) for row in rows
+        ),
     )
 
 
@@ -128,17 +142,14 @@ def mean_score(parts: Sequence[Score], name: str) -> Score:
     scored on prompts of their own. None where a part has too few prompts for as many groups as the others.
     """
     value = float(np.mean([part.value for part in parts]))
-    listed = [_replicates(part) for part in parts]
-    known = [one for one in listed if one is not None]
-    replicates = None
-    low = high = None
-    if len(known) == len(parts) and len({len(one) for one in known}) == 1:
-        replicates = np.mean(known, axis=0)
-        low, high = _ends(stats.jackknife_interval(value, replicates))
+    jackknife = _mean_of([_jackknife(part) for part in parts])
+    low, high = (None, None) if jackknife is None else _ends(jackknife.interval())
     runs = ", ".join(dict.fromkeys(part.run for part in parts))
     n, prompts = min(part.n for part in parts), min(part.prompts for part in parts)
     failed = max(part.failed for part in parts)
-    return Score(value, low, high, n, prompts, runs, name, parts[0].seeds, failed, replicates=replicates)
+    images = tuple(one for part in parts for one in part.images)
+    seeds = parts[0].seeds
+    return Score(value, low, high, n, prompts, runs, name, seeds, failed, jackknife=jackknife, images=images)
 
 
 def retention(student: Score, teacher: Score) -> Ratio | None:
@@ -152,10 +163,10 @@ def retention(student: Score, teacher: Score) -> Ratio | None:
         if not len(both):
             return None
         return ratio_of_means(student.by_prompt[both].to_numpy(), teacher.by_prompt[both].to_numpy())
-    above, below = _replicates(student), _replicates(teacher)
-    if above is None or below is None or len(above) != len(below):
+    above, below = _jackknife(student), _jackknife(teacher)
+    if above is None or below is None or not above.pairs_with(below):
         return None
-    return jackknife_ratio(student.value, above, teacher.value, below)
+    return jackknife_ratio(above, below)
 
 
 def _failed(row: Mapping[str, Any]) -> int:
@@ -182,25 +193,33 @@ def _by_prompt(
 
 
 def _over_seeds(
-    value: float, values: Sequence[float], by_prompt: pd.DataFrame | None, replicates: Floats | None
+    value: float,
+    values: Sequence[float],
+    by_prompt: pd.DataFrame | None,
+    jackknife: stats.Jackknife | None,
 ) -> tuple[float | None, float | None]:
     if by_prompt is not None:
         return _ends(stats.crossed_interval(by_prompt.to_numpy(np.float64).T))
-    if replicates is None:
+    if jackknife is None:
         return None, None
-    prompts = stats.jackknife_interval(value, replicates)
+    prompts = jackknife.interval()
     seeds = stats.crossed_interval([list(values)])  # of one row: its t interval
     half = float(np.hypot((prompts.high - prompts.low) / 2, (seeds.high - seeds.low) / 2))
     return _ends(stats.Interval(value - half, value + half))
 
 
-def _replicates(part: Score) -> Floats | None:
-    """The score without each group of prompts."""
+def _mean_of(parts: Sequence[stats.Jackknife | None]) -> stats.Jackknife | None:
+    known = [part for part in parts if part is not None]
+    return stats.Jackknife.mean_of(known) if len(known) == len(parts) else None
+
+
+def _jackknife(part: Score) -> stats.Jackknife | None:
+    """The score without groups of prompts."""
     if part.by_prompt is None:
-        return part.replicates
+        return part.jackknife
     values = part.by_prompt.to_numpy(np.float64)
     labels = stats.group_labels([str(prompt) for prompt in part.by_prompt.index])
-    return stats.group_jackknife(lambda keep: float(values[keep].mean()), labels).replicates
+    return stats.group_jackknife(lambda keep: float(values[keep].mean()), labels)
 
 
 def _ends(interval: stats.Interval) -> tuple[float | None, float | None]:

@@ -13,12 +13,13 @@ from glance_bench.stats.ratios import Ratio
 
 from .filled import Cell, Filled, FilledTable, TestbedTable
 from .published import Column
-from .scores import Score
+from .scores import Images, Score
 
 __all__ = [
     "MARK",
     "TESTBED",
     "Group",
+    "Measured",
     "Section",
     "Sheet",
     "kept_table",
@@ -32,6 +33,17 @@ TESTBED = "Testbed, never comparable with the paper"
 NOWHERE = "printed nowhere"
 MARK = "\u2020"  # a dagger: suspect
 ARROWS = {"higher": "\u2191", "lower": "\u2193"}
+
+
+class Measured(str):
+    """The text of a measured cell with the images behind it, for a format that can lead to them."""
+
+    images: tuple[Images, ...]
+
+    def __new__(cls, text: str, images: tuple[Images, ...]) -> Measured:
+        made = super().__new__(cls, text)
+        made.images = images
+        return made
 
 
 @dataclass(frozen=True)
@@ -114,15 +126,17 @@ def _measured(cell: Cell, column: Column) -> str:
 
 
 def _score(score: Score, decimals: int) -> str:
-    return f"{number(score.value, decimals)}{span(score.low, score.high, decimals)} n={score.n}"
+    text = f"{number(score.value, decimals)}{span(score.low, score.high, decimals)} n={score.n}"
+    return Measured(text, score.images)
 
 
 def _delta(cell: Cell, column: Column) -> str:
-    if cell.delta is None:
+    if cell.delta is None or cell.score is None:
         return ""
     value, low, high = cell.delta
     decimals = column.decimals + 1
-    return number(value, decimals, sign=True) + span(low, high, decimals, sign=True)
+    text = number(value, decimals, sign=True) + span(low, high, decimals, sign=True)
+    return Measured(text, cell.score.images)
 
 
 def _notes(filled: Filled, table: FilledTable) -> Iterator[str]:
@@ -170,7 +184,7 @@ def kept_table(filled: Filled, table: FilledTable) -> Sheet | None:
             continue
         lines = [("printed", *(_share(cell.printed_kept) for cell in shown))]
         if any(cell.kept for cell in shown):
-            lines.append(("measured", *(_ratio(cell.kept) for cell in shown)))
+            lines.append(("measured", *(_ratio(cell.kept, cell.score) for cell in shown)))
         groups.append(Group((row.label,), tuple(lines)))
     if not groups:
         return None
@@ -182,10 +196,10 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
 
 
-def _ratio(kept: Ratio | None) -> str:
-    if kept is None or not isfinite(kept.value):
+def _ratio(kept: Ratio | None, score: Score | None) -> str:
+    if kept is None or score is None or not isfinite(kept.value):
         return ""
-    return f"{100 * kept.value:.1f} %{span(100 * kept.low, 100 * kept.high, 1)}"
+    return Measured(f"{100 * kept.value:.1f} %{span(100 * kept.low, 100 * kept.high, 1)}", score.images)
 
 
 def testbed_table(table: TestbedTable) -> Sheet:
@@ -205,7 +219,7 @@ def testbed_table(table: TestbedTable) -> Sheet:
             )
         ]
         if any(kept is not None for _, kept in both):
-            lines.append(("kept", *(_ratio(kept) for _, kept in both)))
+            lines.append(("kept", *(_ratio(kept, found) for found, kept in both)))
         nfe = "" if evaluations is None else f"{evaluations:g}"
         groups.append(Group((name, label, nfe), tuple(lines)))
     names = ", ".join(f"{column['title']}: {column['name']}" for column in table.columns)

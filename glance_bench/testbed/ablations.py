@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -168,7 +169,9 @@ def _distances(run: Run, model: str, group: Mapping[str, str]) -> dict[str, str]
     shown = {}
     for name, cells in members.items():
         mean = float(np.mean([cell["value"] for cell in cells]))
-        interval = stats.jackknife_interval(mean, np.mean([cell["replicates"] for cell in cells], axis=0))
+        found = [j for cell in cells if (j := stats.Jackknife.of_cell(cell)) is not None]
+        averaged = stats.Jackknife.mean_of(found)
+        interval = stats.Interval(math.nan, math.nan) if averaged is None else averaged.interval()
         if len(cells) > 1:
             seeds = stats.crossed_interval([[cell["value"] for cell in cells]])  # the t interval of one row
             half = float(np.hypot((interval.high - interval.low) / 2, (seeds.high - seeds.low) / 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 from markupsafe import Markup
 
 from glance_bench.report.model import Report
-from glance_bench.report.page import environment
+from glance_bench.report.page import environment, link
+from glance_bench.report.views.prompts import headlines
 from glance_bench.tables.fill import fill
 from glance_bench.tables.filled import Filled
 from glance_bench.tables.published import Column, PaperTables, Row, Table, load_paper
 from glance_bench.tables.reasons import Machine, Reason
+from glance_bench.tables.scores import Images
 from glance_bench.tables.sections import sections
 from glance_bench.tables.sheets import Sheet
 
@@ -46,7 +48,8 @@ def pieces(report: Report) -> Iterator[tuple[str, Markup]]:
         {"title": one.title, "about": one.about, "sheets": [(sheet, _wordy(sheet)) for sheet in one.sheets]}
         for one in sections(filled)
     ]
-    yield PIECE, Markup(environment().get_template("paper.html").render(sections=shown))
+    template = environment().get_template("paper.html")
+    yield PIECE, Markup(template.render(sections=shown, links=_Behind(report).links))
 
 
 def _wordy(sheet: Sheet) -> bool:
@@ -62,6 +65,30 @@ def _paper() -> PaperTables:
 def _filled(report: Report) -> Filled:
     evidences = [replace(source.evidence, name=source.name) for source in report.sources]
     return fill(_paper(), evidences, _Anywhere())
+
+
+class _Behind:
+    """Where the images behind a measured cell are in a report."""
+
+    def __init__(self, report: Report) -> None:
+        self._boards = {
+            (board.source.name, board.results["model"], board.results["prompt_set"]): board
+            for board in report.boards
+        }
+        self._sorted = {
+            number: {column["name"] for column in columns} for number, columns in headlines(report).items()
+        }
+
+    def links(self, images: Sequence[Images]) -> list[tuple[str, str]]:
+        """(address, what it shows), worst image first where each has a value of its own."""
+        found = []
+        for one in images:
+            board = self._boards[one.run, one.model, one.prompt_set]
+            asked: dict[str, object] = {"board": board.number, "sampler": board.samplers.index(one.sampler)}
+            if one.column in self._sorted[board.number]:
+                asked |= {"sort": "worst", "metric": one.column}
+            found.append((link("prompts", **asked), f"images of {one.sampler}, {board.label}"))
+        return found
 
 
 class _Anywhere(Machine):

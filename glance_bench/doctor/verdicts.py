@@ -1,0 +1,183 @@
+"""Which models and suites a machine runs, with which placement, or why not and what mends it. Judges a record only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..engine.plan import model_entry
+from ..errors import GlanceBenchError, UsageError
+from ..models.placement import Plan, choose
+from ..prefetch import targets_of
+from ..profiles import Gpu
+from ..profiles import choose as choose_profile
+from ..prompts.sources import SOURCES
+from ..registry import MODELS, ModelEntry
+from ..suite import Suite, load_suite
+from ..weights import WEIGHTS
+from .findings import pip
+from .gpu import obstacle
+from .record import Machine
+
+__all__ = ["Verdict", "judge_model", "judge_suite"]
+
+NO_GPU = "there is no GPU"
+MINE = 0.9  # of a GPU's memory is free when nobody else uses it
+LIBRARIES = {"int8": "optimum-quanto", "float8": "optimum-quanto", "nf4": "bitsandbytes"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether something runs. ``placements`` says how each model is placed on the GPU.
+
+    ``because`` are the reasons why it does not, ``cures`` the commands that mend them, in their order. ``profile`` is
+    a suite's, and ``stands_in`` whether it has tiny models in place of those that need a GPU; ``waits`` are metrics'
+    weights that are not there, without which a run goes on.
+    """
+
+    name: str
+    placements: dict[str, dict[str, Any]]
+    because: tuple[str, ...] = ()
+    cures: tuple[str, ...] = ()
+    profile: str | None = None
+    stands_in: bool = False
+    waits: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        return not self.because
+
+    @property
+    def status(self) -> str:
+        """For people: "runs", "runs with placement X", or "cannot, because ..."."""
+        if self.because:
+            return f"cannot, because {'; '.join(self.because)}"
+        special = dict.fromkeys(str(one["plan"]) for one in self.placements.values())
+        special.pop("all-on-gpu", None)
+        placed = f" with placement {' and '.join(special)}" if special else ""
+        under = f", profile {self.profile}" if self.profile else ""
+        under += " (TINY MODELS STAND IN)" if self.stands_in else ""
+        return f"runs{placed}{under}"
+
+    def document(self) -> dict[str, Any]:
+        """JSON data."""
+        plain = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+        return {**plain, "runs": self.runs, "status": self.status}
+
+
+class _Reasons:
+    """Reasons and cures, each once, in the order in which they are found."""
+
+    def __init__(self) -> None:
+        self.because: dict[str, None] = {}
+        self.cures: dict[str, None] = {}
+
+    def add(self, why: str, *cures: str) -> None:
+        self.because[why] = None
+        self.cures |= dict.fromkeys(cure for cure in cures if cure)
+
+    def verdict(self, name: str, placements: dict[str, dict[str, Any]], **more: Any) -> Verdict:
+        return Verdict(name, placements, tuple(self.because), tuple(self.cures), **more)
+
+
+def judge_model(machine: Machine, name: str) -> Verdict:
+    """A registered model at its own resolution. The testbed's run on the processor too."""
+    entry, reasons = MODELS.get(name), _Reasons()
+    published = isinstance(entry.source, str)
+    _torch(machine, reasons, gpu=published)
+    placements = {}
+    if published:
+        if machine.gpus:
+            placements = _place(machine, entry, machine.gpus[0], None, None, reasons)
+        elif not machine.driver_error:
+            reasons.add(NO_GPU)
+        if NO_GPU not in reasons.because:
+            _fetched(machine, [str(entry.source)], reasons)
+    return reasons.verdict(name, placements)
+
+
+def judge_suite(machine: Machine, name: str) -> Verdict:
+    """A suite under the profile that the machine takes. Raises UsageError for a name or a file that is none."""
+    suite, reasons = load_suite(name), _Reasons()
+    on_gpu = suite.device == "cuda" or any(profile.device == "cuda" for profile in suite.profiles.values())
+    _torch(machine, reasons, gpu=on_gpu)
+    try:
+        resolved, _ = choose_profile(suite, None, gpus=machine.gpus)
+    except UsageError:
+        raise
+    except GlanceBenchError as error:
+        reasons.add(str(error))
+        return reasons.verdict(name, {})
+    placements: dict[str, dict[str, Any]] = {}
+    entries = [model_entry(entry) for entry in resolved.models]
+    if resolved.device == "cuda" and not machine.gpus:
+        reasons.add(NO_GPU)
+    elif resolved.device == "cuda":
+        for entry in entries:
+            placements |= _place(
+                machine, entry, machine.gpus[0], resolved.resolution, resolved.dtype, reasons
+            )
+    waits = _needed(machine, resolved, entries, reasons)
+    stands_in = on_gpu and resolved.device == "cpu"
+    return reasons.verdict(name, placements, profile=resolved.profile, stands_in=stands_in, waits=waits)
+
+
+def _torch(machine: Machine, reasons: _Reasons, *, gpu: bool) -> None:
+    """What keeps torch from computing at all, or from computing on the GPU where that is wanted."""
+    hindered = obstacle(machine) if gpu else None
+    if hindered:
+        reasons.add(hindered.what, hindered.cure)
+    elif machine.torch.version is None:
+        reasons.add(machine.torch.error or "torch is not installed", pip("torch", "torchvision"))
+
+
+def _place(
+    machine: Machine, entry: ModelEntry, gpu: Gpu, side: int | None, dtype: str | None, reasons: _Reasons
+) -> dict[str, dict[str, Any]]:
+    """The placement of one model, by its name; nothing for a family that places itself."""
+    model: str | Path = entry.name if isinstance(entry.source, str) else entry.source
+    try:
+        plan, said = choose(model, gpu, machine.ram_free_gib, side, dtype)
+    except GlanceBenchError:
+        return {}
+    if plan is None:
+        others = "nvidia-smi" if gpu.free_gib < MINE * gpu.memory_gib else ""  # it lists who holds the memory
+        each = "; ".join(f"{name} {why}" for name, why in said.items())
+        reasons.add(f"no placement of {entry.name} fits: {each}", others)
+        return {}
+    _library(machine, plan, reasons)
+    return {entry.name: plan.document()}
+
+
+def _library(machine: Machine, plan: Plan, reasons: _Reasons) -> None:
+    name = LIBRARIES.get(plan.weights)
+    found = {library.name for library in machine.libraries if library.found}
+    if name and name not in found:
+        reasons.add(f"placement {plan.name} needs {name}", pip(name))
+
+
+def _needed(machine: Machine, suite: Suite, entries: list[ModelEntry], reasons: _Reasons) -> tuple[str, ...]:
+    """Models and prompts must be there; returns the metrics' weights that are not."""
+    wanted = targets_of(suite.model_copy(update={"left_out": []}))
+    models = {str(entry.source) for entry in entries if isinstance(entry.source, str)}
+    needed = [name for name in wanted if name in models or name in SOURCES]
+    _fetched(machine, needed, reasons)
+    return tuple(name for name in wanted if name not in needed and name not in machine.here)
+
+
+def _fetched(machine: Machine, names: list[str], reasons: _Reasons) -> None:
+    """Whether published files are on the machine, and whether there is room for those that are not."""
+    absent = [name for name in names if name not in machine.here]
+    for name in absent:
+        size = WEIGHTS[name].size if name in WEIGHTS else "prompts"
+        reasons.add(f"{name} is not there ({size})", f"glance-bench prefetch {name}")
+    total = sum(WEIGHTS[name].gigabytes for name in absent if name in WEIGHTS)
+    for disk in machine.disks:
+        if disk.what == "hub cache" and disk.free_gb < total:
+            reasons.add(
+                f"the hub cache has room for {disk.free_gb:g} of {total:g} GB",
+                "export HF_HOME=/a/larger/disk",
+            )

@@ -1,0 +1,279 @@
+"""Where a pipeline's parts lie while it draws, in which numbers, and what that needs. No torch.
+
+A plan says which parts are on the GPU together, what the transformer's weights are stored in, and in what dtype it
+computes. All plans but ``all-on-gpu`` encode the prompts first and drop the text encoders before the transformer is
+loaded. In the order in which they are tried, the fastest first:
+
+``all-on-gpu``         the whole pipeline on the device, as without a placement
+``encode-then-drop``   the encoders, then the transformer and the autoencoder
+``quanto-int8``        the same, weights in 8-bit integers (optimum-quanto)
+``quanto-float8``      the same, weights in 8-bit floats (optimum-quanto)
+``bnb-nf4``            the same, weights in 4-bit normal floats (bitsandbytes)
+``group-offload``      weights in host memory, fetched block by block, the next while one computes
+``sequential``         weights in host memory, fetched layer by layer
+
+Equal numbers, equal class
+--------------------------
+``Plan.numerics`` is what of a placement can change a pixel: the stored weights, and the dtype that prompts are encoded
+in where it is not the transformer's own. Plans that only move the same numbers about (``all-on-gpu``,
+``encode-then-drop``, ``group-offload``, ``sequential``) share a class, and their images are equal, so a run that is
+out of memory may go on with the next of them under the same unit keys. The class of today's default is empty and adds
+nothing to a key. A quantised plan is a class of its own: nothing falls into it under another class's key.
+
+Numbers by GPU
+--------------
+From compute capability 8.0 on both families compute in bfloat16. Before that, bfloat16 is emulated, slowly, and
+refused unless ``GLANCE_BENCH_EMULATED_BFLOAT16=1`` asks for it. There FLUX computes in float16, which diffusers clips
+for, and T5 encodes in float32. Qwen-Image overflows in float16 and computes in float32. A CPU takes float32.
+
+Needs
+-----
+``gpu_gib`` is what must be free for one image at a time: the context, the weights that lie there together, and the
+larger of the transformer's and the decoder's activations. It is arithmetic from counts of parameters, and ``source``
+says so.
+``ram_gib`` is what must be free of host memory: weights pass through it on their way to the GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import GlanceBenchError, UsageError, near_misses
+from ..profiles import Gpu
+from .sizes import Sizes, sizes_of
+
+__all__ = [
+    "BITS",
+    "PLANS",
+    "Plan",
+    "activation_dtype",
+    "choose",
+    "following",
+    "placement",
+    "placements",
+    "refuse_emulation",
+]
+
+PLANS = (
+    "all-on-gpu",
+    "encode-then-drop",
+    "quanto-int8",
+    "quanto-float8",
+    "bnb-nf4",
+    "group-offload",
+    "sequential",
+)
+WEIGHTS = {"quanto-int8": "int8", "quanto-float8": "float8", "bnb-nf4": "nf4"}  # the others': plain
+OFFLOADED = {"group-offload": "block", "sequential": "layer"}
+NATIVE_BFLOAT16 = 8.0  # compute capability
+
+# A stored weight: 4.5 is 4 bits and a float32 scale for each 64 weights, bitsandbytes without double quantisation.
+BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, "float8": 8.0, "int8": 8.0, "nf4": 4.5}
+
+GIB = 2**30
+CONTEXT = 0.8  # GiB: CUDA's context, its libraries' workspaces, the allocator's rounding
+PROCESS = 2.0  # GiB of host memory: Python, torch and diffusers
+SHARD = 10.0  # GiB: how large published files are, where one at a time is read
+PINNED = 16 / 9  # torch rounds pinned memory up to a power of two; the large layers are 9 times one
+DECODED = (
+    1000  # values a pixel, about, while an image is decoded: the last blocks are 96 to 256 channels wide
+)
+DENOISED = 34 * 3072  # values a token while a block is evaluated
+TEXT = 512  # tokens
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One placement of one model on one generation of GPUs.
+
+    Attributes:
+        name: one of ``PLANS``.
+        family: of the model.
+        device: "cuda" or "cpu".
+        dtype: what the transformer and the autoencoder compute in.
+        encoding: what the text encoders compute in.
+        gpu_gib: free GPU memory that one image at a time needs, GiB; 0 on a CPU.
+        encode_gib: free GPU memory with which the encoders go there too, GiB; with less they stay on the CPU.
+        ram_gib: free host memory that it needs, GiB.
+        source: where the needs are from: "estimated: ..." or "measured: <device>".
+    """
+
+    name: str
+    family: str
+    device: str
+    dtype: str
+    encoding: str
+    gpu_gib: float
+    encode_gib: float
+    ram_gib: float
+    source: str
+
+    @property
+    def weights(self) -> str:
+        """How the transformer's weights are stored: "plain", "int8", "float8" or "nf4"."""
+        return WEIGHTS.get(self.name, "plain")
+
+    @property
+    def offload(self) -> str | None:
+        """What is fetched from host memory at a time: "block", "layer", or None."""
+        return OFFLOADED.get(self.name)
+
+    @property
+    def drops_encoders(self) -> bool:
+        return self.name != "all-on-gpu"
+
+    @property
+    def speed_rank(self) -> int:
+        """0 for the fastest: the order of ``PLANS``, by what each adds to an evaluation. Nothing was timed."""
+        return PLANS.index(self.name)
+
+    @property
+    def numerics(self) -> dict[str, str]:
+        """What can change a pixel besides ``dtype``; empty for what a run without placement does."""
+        differs = {"weights": self.weights} if self.weights != "plain" else {}
+        return differs | ({"encoding": self.encoding} if self.encoding != self.dtype else {})
+
+    def dtype_for(self, compute: float | None) -> str:
+        """What this plan's model computes in on a GPU of this compute capability; None is a CPU."""
+        return activation_dtype(self.family, None, compute)
+
+    def document(self) -> dict[str, str | float]:
+        """JSON data."""
+        return {
+            "plan": self.name,
+            "dtype": self.dtype,
+            "encoding": self.encoding,
+            "gpu_gib": round(self.gpu_gib, 1),
+            "ram_gib": round(self.ram_gib, 1),
+            "source": self.source,
+        }
+
+    def __str__(self) -> str:
+        where = f"{self.gpu_gib:.1f} GiB of the GPU and " if self.device == "cuda" else ""
+        return f"{self.name}, {self.dtype}: {where}{self.ram_gib:.1f} GiB of memory, {self.source}"
+
+
+def activation_dtype(family: str, wanted: str | None, compute: float | None) -> str:
+    """What a family computes in when ``wanted`` (None: whatever suits) on this compute capability; None is a CPU.
+
+    float16 is widened to float32 where the family overflows in it. Raises UsageError for another family.
+    """
+    if family not in ("flux", "qwen_image"):
+        raise UsageError(f"family {family!r} has no placements; it places itself")
+    if wanted is None:
+        wanted = "float32" if compute is None else "float16" if compute < NATIVE_BFLOAT16 else "bfloat16"
+    return "float32" if wanted == "float16" and family == "qwen_image" else wanted
+
+
+def placements(
+    model: str | Path,
+    resolution: int | tuple[int, int] | None = None,
+    compute: float | None = NATIVE_BFLOAT16,
+    dtype: str | None = None,
+) -> list[Plan]:
+    """Every plan for a model (see ``sizes_of``), the fastest first.
+
+    ``resolution`` is a side or (height, width) in pixels, by default the model's own; ``compute`` the GPU's compute
+    capability, None for a CPU; ``dtype`` what is wanted instead of what suits the GPU.
+    """
+    sizes = sizes_of(model)
+    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution or sizes.pixels
+    return [_plan(name, sizes, height * width, compute, dtype) for name in PLANS]
+
+
+def placement(
+    name: str,
+    model: str | Path,
+    resolution: int | tuple[int, int] | None = None,
+    compute: float | None = NATIVE_BFLOAT16,
+    dtype: str | None = None,
+) -> Plan:
+    """One of ``placements`` by name. Raises UsageError for an unknown name."""
+    if name not in PLANS:
+        raise UsageError(f"unknown placement {name!r}; {near_misses(name, [*PLANS, 'auto'])}")
+    return placements(model, resolution, compute, dtype)[PLANS.index(name)]
+
+
+def choose(
+    model: str | Path,
+    gpu: Gpu | None,
+    ram_gib: float,
+    resolution: int | tuple[int, int] | None = None,
+    dtype: str | None = None,
+) -> tuple[Plan | None, dict[str, str]]:
+    """The fastest plan that fits what is free, None when none does, and of each plan whether it fits or why not.
+
+    ``gpu`` is None for a CPU, ``ram_gib`` the free host memory. The rest is as in ``placements``.
+    """
+    chosen, said = None, {}
+    for plan in placements(model, resolution, gpu.compute if gpu else None, dtype):
+        lacking = _lacking(plan, gpu, ram_gib)
+        said[plan.name] = lacking or f"fits: {plan}"
+        chosen = chosen or (None if lacking else plan)
+    return chosen, said
+
+
+def following(plan: Plan, plans: Mapping[str, Plan]) -> Plan | None:
+    """The next plan that gives the same pixels and needs less of the GPU, out of memory as ``plan`` is; or None."""
+    rest = PLANS[PLANS.index(plan.name) + 1 :]
+    return next((plans[name] for name in rest if plans[name].numerics == plan.numerics), None)
+
+
+def refuse_emulation(dtype: str, compute: float | None, forced: bool) -> None:
+    """Raises GlanceBenchError when ``dtype`` is bfloat16 on a GPU that can only emulate it, unless that is forced."""
+    if dtype == "bfloat16" and compute is not None and compute < NATIVE_BFLOAT16 and not forced:
+        raise GlanceBenchError(
+            f"dtype bfloat16: a GPU of compute capability {compute} emulates it, slowly and by another attention "
+            "kernel; take float16 with placement auto, or set GLANCE_BENCH_EMULATED_BFLOAT16=1"
+        )
+
+
+def _lacking(plan: Plan, gpu: Gpu | None, ram_gib: float) -> str:
+    if gpu is None and plan.offload:
+        return "has nothing to offload from without a GPU"
+    if gpu is None and plan.weights == "nf4":
+        return "is for GPUs"
+    lacks = []
+    if gpu is not None and plan.gpu_gib > gpu.free_gib:
+        lacks.append(f"{plan.gpu_gib:.1f} GiB of the GPU, where {gpu.free_gib:.1f} are free")
+    if plan.ram_gib > ram_gib:
+        lacks.append(f"{plan.ram_gib:.1f} GiB of memory, where {ram_gib:.1f} are free")
+    return f"needs {' and '.join(lacks)}" if lacks else ""
+
+
+def _plan(name: str, sizes: Sizes, pixels: int, compute: float | None, wanted: str | None) -> Plan:
+    dtype = activation_dtype(sizes.family, wanted, compute)
+    emulates = compute is not None and compute < NATIVE_BFLOAT16
+    encoding = "float32" if emulates and dtype == "float16" else dtype
+    on_gpu, in_ram = _needs(name, sizes, pixels, dtype, encoding)
+    encode = CONTEXT + _gib(sizes.encoders, encoding) + _gib(DENOISED * TEXT, encoding)
+    source = "estimated from parameter counts for one image at a time"
+    if compute is None:
+        return Plan(name, sizes.family, "cpu", dtype, encoding, 0.0, 0.0, max(on_gpu, in_ram), source)
+    return Plan(name, sizes.family, "cuda", dtype, encoding, on_gpu, encode, in_ram, source)
+
+
+def _needs(name: str, sizes: Sizes, pixels: int, dtype: str, encoding: str) -> tuple[float, float]:
+    """GiB of the GPU, and of host memory."""
+    transformer, vae = _gib(sizes.transformer, dtype), _gib(sizes.vae, dtype)
+    encoders = _gib(sizes.encoders, encoding)
+    denoising = _gib(DENOISED * (pixels // 256 + TEXT), dtype)
+    decoding = _gib(DECODED * pixels, dtype)
+    if name == "all-on-gpu":
+        everything = transformer + vae + encoders
+        return CONTEXT + everything + max(denoising, decoding), PROCESS + everything
+    if name in OFFLOADED:
+        fetched = 2 * _gib(sizes.block, dtype) if name == "group-offload" else _gib(sizes.layer, dtype)
+        kept = transformer * (PINNED if name == "group-offload" else 1)
+        return CONTEXT + max(fetched + denoising, vae + decoding), PROCESS + max(encoders, kept + vae)
+    stored = _gib(sizes.transformer, WEIGHTS.get(name, dtype))
+    passing = transformer if name == "encode-then-drop" else _gib(sizes.transformer, "float16")
+    if name == "bnb-nf4":  # quantised on the GPU, file by file
+        passing = min(passing, SHARD)
+    return CONTEXT + stored + vae + max(denoising, decoding), PROCESS + max(encoders, passing + vae)
+
+
+def _gib(values: float, kind: str) -> float:
+    return values * BITS[kind] / 8 / GIB
