@@ -88,7 +88,7 @@ class Run:
         except FileNotFoundError as error:
             self._refuse_kept()
             raise GlanceBenchError(f"{self.folder} is not a run folder: it has no {name}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Damaged(path, f"is not JSON ({error})") from error
 
     def _refuse_kept(self) -> None:

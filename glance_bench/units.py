@@ -68,7 +68,7 @@ def read_unit(folder: Path) -> dict[str, Any]:
         document = json.loads(path.read_bytes())
         digest = document.pop("digest")
         names = [file["file"] for file in [*document["images"], document["records"]]]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Damaged(path, f"is not a unit record ({error})") from error
     if digest != digest_of(document):
         raise Damaged(path, "was altered: its content does not match its own digest")
