@@ -96,7 +96,7 @@ def write_atomic(path: Path, data: bytes, *, flush: bool = True) -> None:
     """Write ``data`` under a temporary name beside ``path``, flush it to the disk, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{_own()}-{path.name[-64:]}")
-    with temporary.open("wb") as file:
+    with _naming(path), temporary.open("wb") as file:
         file.write(data)
         if flush:
             file.flush()
@@ -114,8 +114,20 @@ def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
     temporary = place.with_name(f".tmp-{_own()}-{place.name}")
     temporary.mkdir(parents=True)
     for name, data in files.items():
-        (temporary / name).write_bytes(data)
+        with _naming(place / name):
+            (temporary / name).write_bytes(data)
     temporary.rename(place)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A full disk is told by the system without the name of the file: here it gets one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
