@@ -140,7 +140,9 @@ def _cards(suite: Suite) -> Iterator[SamplerCard]:
         families = {MODELS.get(m).family if isinstance(m, str) else m.family for m in models}
         for sampler in room.samplers or suite.samplers:
             card = load_card(sampler if isinstance(sampler, str) else sampler.like)
-            if not families.isdisjoint(card.families) or families - CARRIED:  # another's runs checkpoints of either
+            if (
+                not families.isdisjoint(card.families) or families - CARRIED
+            ):  # another's runs checkpoints of either
                 yield card
 
 
