@@ -1,4 +1,4 @@
-"""The pages of the reference that are made from the program itself: its command line and the suite file's schema.
+"""What pages say that no page holds: the command line, the suite file's schema, committed measurements.
 
 Each function gives Markdown. `docs/conf.py` puts it in place of ``<!-- generated: NAME -->``.
 """
@@ -13,9 +13,11 @@ from typing import Any
 
 from typer.main import get_command
 
-__all__ = ["PAGES", "command_line", "commands", "plain", "suite_file"]
+__all__ = ["PAGES", "command_line", "commands", "plain", "suite_file", "testbed_speed"]
 
-SCHEMA = Path(__file__).resolve().parent.parent / "suites" / "suite.schema.json"
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "suites" / "suite.schema.json"
+SPEED = ROOT / "reports" / "speed"
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -140,4 +142,16 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     yield ""
 
 
-PAGES: dict[str, Callable[[], str]] = {"command line": command_line, "suite file": suite_file}
+def testbed_speed() -> str:
+    """The committed speed record of the testbed, as tables."""
+    from glance_bench.speed.record import read_record
+    from glance_bench.speed.table import markdown
+
+    return "\n".join(markdown(read_record(SPEED / "testbed-cpu.json")))
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "command line": command_line,
+    "suite file": suite_file,
+    "speed of the testbed": testbed_speed,
+}

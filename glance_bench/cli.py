@@ -25,6 +25,7 @@ from .commands.looking import analyze, list_, schema, trajectory, verify
 from .commands.reporting import report
 from .commands.running import plan, run
 from .commands.shared import INCOMPLETE
+from .commands.speeding import speed
 from .commands.tabulating import tables
 from .commands.training import train_glance
 
@@ -47,6 +48,7 @@ for command in (
         leaderboard,
         gate,
         tables,
+        speed,
         prefetch,
         lock,
         convert,

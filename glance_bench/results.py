@@ -15,14 +15,16 @@ The document (schema ``glance-bench/results/2``)::
                    cells: {column: {value, low, high, n, prompts, interval, recipe, note?, replicates?, pairs?,
                            rank?, against_reference?: {difference, low, high, n}}}}]}]
     waiting    {metric: what it waits for}, absent when nothing does
+    sources    {sampler: {licence?, citation?}} as its card states them, absent when none does
     timing     [{model, sampler, hardware, batch_size, n, components: {name: {median, q25, q75}}, speedup}]
 
 ``rank`` is "best" for the best value among the samplers other than the reference, "tied" where the paired
 interval against that best one holds zero. Intervals are at 95 %, see ``stats``: bootstrap over prompts for
 means, Wilson for rates of failure, group jackknife (with what it left out, for later pairing) for corpus
-metrics. ``made_of`` holds the checkpoint, the card and the trajectory as digests, and resolution, device and
-dtype; null for images made elsewhere. Everything but ``timing``, ``tables`` and ``waiting`` is a function of images,
-prompts and recipes, and enters the ``digest``; the ``seal`` is a digest of the whole document.
+metrics. ``made_of`` holds the checkpoint, the card and the trajectory as digests, and resolution, device,
+dtype and, where it changes pixels, placement; null for images made elsewhere. Everything but ``timing``,
+``tables``, ``sources`` and ``waiting`` is a function of images, prompts and recipes, and enters the ``digest``; the
+``seal`` is a digest of the whole document.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["build", "load_metrics", "results_digest", "scored_records"]
 
 DIGITS = 10  # significant digits kept, so that the last bits of a library do not change the digest
-OUTSIDE = ("timing", "waiting", "tables", "digest", "seal")
+OUTSIDE = ("timing", "waiting", "sources", "tables", "digest", "seal")
 MADE_OF = ("checkpoint", "card", "resolution", "device", "dtype", "generation_version")
 COMPONENTS = ("encode", "denoise", "decode", "total")
 
@@ -97,6 +99,8 @@ def build(
     }
     if manifest.get("waiting"):
         document["waiting"] = manifest["waiting"]
+    if sources := _sources(manifest):
+        document["sources"] = sources
     document = _rounded(document)
     document["timing"] = _rounded(_timing(run.timing(), {b["model"]: b["reference"] for b in boards}))
     document["tables"] = dict(tables or {})
@@ -181,12 +185,22 @@ def _board(
     }
 
 
+def _sources(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """What the cards state about whose each sampler is."""
+    stated = {
+        entry["sampler"]: {key: entry[key] for key in ("licence", "citation") if entry.get(key)}
+        for entry in manifest["samplers"]
+    }
+    return {name: source for name, source in stated.items() if source}
+
+
 def _made_of(run: Run, unit: str) -> dict[str, Any] | None:
     """What a sampler of a board is made of, from one of its units; its steps as a digest."""
     made = read_unit(run.folder / unit).get("sampler_made_of")
     if not made:
         return None
-    return {name: made[name] for name in MADE_OF} | {"trajectory": digest_of(made["trajectory"])}
+    placed = {"placement": made["placement"]} if "placement" in made else {}
+    return {name: made[name] for name in MADE_OF} | placed | {"trajectory": digest_of(made["trajectory"])}
 
 
 def _timing(frame: pd.DataFrame, references: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import GlanceBenchError
+from .marks import Marks, UnitMarks, damages_in
 from .sealed import (
     Damaged,
     digest_of,
@@ -40,7 +41,6 @@ from .sealed import (
     parquet_bytes,
     read_sealed,
     sha256_bytes,
-    sha256_file,
     write_atomic,
     write_folder,
     write_json,
@@ -51,6 +51,7 @@ from .units import PAIR_KEYS, RECORD_COLUMNS, UnitInfo, content_key, read_unit, 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
     from .prompts import Prompt
 
@@ -60,6 +61,14 @@ __all__ = ["Run"]
 def _file(name: str, data: bytes) -> dict[str, Any]:
     """How a unit's record lists a file."""
     return {"file": name, "sha256": sha256_bytes(data), "bytes": len(data)}
+
+
+def _says(path: Path, value: Mapping[str, Any]) -> bool:
+    """Whether a JSON file holds ``value``. Reading one is several times faster than formatting it."""
+    try:
+        return bool(json.loads(path.read_bytes()) == value)
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
+        return False
 
 
 class Run:
@@ -122,10 +131,34 @@ class Run:
     def records(self) -> pd.DataFrame:
         """One row an image, columns RECORD_COLUMNS; ``image`` is relative to the run folder.
 
-        ``evaluations`` counts the transformer's passes for that image. Raises Damaged for a bad file.
+        ``evaluations`` counts the transformer's passes for that image, a part of one where a cache left out the rest;
+        files of earlier versions have whole numbers. Raises Damaged for a bad file.
         """
-        frames = [self._frame(self.folder / unit.folder / "unit.parquet") for unit in self.units()]
-        return self._concatenate(frames, list(RECORD_COLUMNS))
+        import pandas as pd
+        import pyarrow as pa
+
+        tables = list(self.record_tables())
+        if not tables:
+            return pd.DataFrame(columns=list(RECORD_COLUMNS))
+        return pa.concat_tables(tables).to_pandas()
+
+    def record_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The records unit by unit, in memory that does not grow with their number; by default all RECORD_COLUMNS.
+
+        Raises Damaged for a file that does not have the digest in its unit's ``unit.json``.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        for unit in self.units():
+            path = self.folder / unit.folder / "unit.parquet"
+            try:
+                data = path.read_bytes()
+                if sha256_bytes(data) != self._marks.records(unit.folder):
+                    raise Damaged(path, "was altered: its sha256 is not the recorded one")
+                yield pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
+            except (OSError, pa.ArrowException) as error:
+                raise Damaged(path, f"cannot be read as Parquet ({error})") from error
 
     def scores(self, metric: str) -> pd.DataFrame:
         """Per-image values of one metric: image_sha256, prompt_id and one float column an output.
@@ -203,7 +236,10 @@ class Run:
 
     def timing(self) -> pd.DataFrame:
         """Latency in long form: model, sampler, session, hardware, prompt_id, repeat, batch_size, component,
-        seconds (for one image), evaluations. Components: encode, denoise, decode, total.
+        seconds (for one image), evaluations, peak_gib. Components: encode, denoise, decode, total.
+
+        ``peak_gib`` is the most memory that was held meanwhile, the model included: what torch had allocated on a
+        GPU, what the process had grown by in RAM on a CPU. NaN where the machine, or an older version, did not say.
 
         The rows of one ``session`` were measured interleaved and may be compared with each other.
         """
@@ -212,6 +248,8 @@ class Run:
             frames += [self._frame(path) for path in self.timing_files(entry).values()]
         keys = ["model", "sampler", "session", "prompt_id", "repeat", "component"]
         frame = self._concatenate(frames, [*keys, "hardware", "batch_size", "seconds", "evaluations"])
+        if "peak_gib" not in frame:
+            frame["peak_gib"] = float("nan")
         return frame.drop_duplicates(keys, ignore_index=True)
 
     def timing_files(self, entry: Mapping[str, str]) -> dict[int, Path]:
@@ -249,6 +287,14 @@ class Run:
         asked = [self._asked.get(image["prompt_id"]) for image in unit["images"]]
         return digest_of([content_key(unit), asked])[:16] if any(asked) else content_key(unit)
 
+    def unit_marks(self, folder: str) -> UnitMarks:
+        """What a unit's record proves, in short. Raises as ``read_unit`` does."""
+        return self._marks.of(folder)
+
+    @cached_property
+    def _marks(self) -> Marks:
+        return Marks(self.folder, self.score_key)
+
     @cached_property
     def _asked(self) -> dict[str, str]:
         """By prompt id, a digest of wanted text and meta, for prompts that have any."""
@@ -272,8 +318,7 @@ class Run:
         import pyarrow as pa
 
         try:
-            data = path.read_bytes() if path.name == "unit.parquet" else read_sealed(path)
-            return pd.read_parquet(io.BytesIO(data))
+            return pd.read_parquet(io.BytesIO(read_sealed(path)))
         except (OSError, pa.ArrowException) as error:
             raise Damaged(path, f"cannot be read as Parquet ({error})") from error
 
@@ -295,28 +340,14 @@ class Run:
         if not place.is_dir():
             return None
         try:
-            document = read_unit(place)
+            document = self._marks.read(folder)
         except FileNotFoundError:
             return [Damaged(place / "unit.json", "is missing")]
         except Damaged as damage:
             return [damage]
         if document["key"] != key:
             return [Damaged(place / "unit.json", "belongs to another unit")]
-        present = set(os.listdir(place)) - {"unit.json"}
-        wrong = []
-        for file in [*document["images"], document["records"]]:
-            path = place / file["file"]
-            if file["file"] not in present:
-                wrong.append(Damaged(path, "is missing"))
-                continue
-            present.discard(file["file"])
-            size = path.stat().st_size
-            if size != file["bytes"]:
-                wrong.append(Damaged(path, f"has {size} bytes where {file['bytes']} were written"))
-            elif (deep or file is document["records"]) and sha256_file(path) != file["sha256"]:
-                wrong.append(Damaged(path, "was altered: its sha256 is not the recorded one"))
-        wrong += [Damaged(place / name, "is not part of this unit", foreign=True) for name in sorted(present)]
-        return wrong
+        return damages_in(place, document, deep=deep)
 
     def quarantine(self, damage: Damaged) -> None:
         """Move a damaged or foreign file to ``quarantine/`` and log where it lay and why. Absent: nothing."""
@@ -359,11 +390,13 @@ class Run:
 
     def sweep(self) -> None:
         """Remove the temporary files and folders of processes that were killed. Nobody may be writing."""
-        for path in list(self.folder.rglob(".tmp-*")):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        for place, folders, files in os.walk(self.folder):
+            for name in [name for name in folders if name.startswith(".tmp-")]:
+                folders.remove(name)
+                shutil.rmtree(os.path.join(place, name))
+            for name in files:
+                if name.startswith(".tmp-"):
+                    Path(place, name).unlink(missing_ok=True)
 
     def publish_unit(
         self,
@@ -412,9 +445,8 @@ class Run:
                 write_atomic(path, data)
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write one of the JSON documents of the folder, unless it already holds exactly this."""
-        path = self.folder / name
-        if not (path.is_file() and path.read_bytes() == json_bytes(value)):
-            write_json(path, value)
-        for held in {"manifest.json": ["manifest"], "prompts.json": ["_asked"]}.get(name, ()):
+        """Write one of the JSON documents of the folder, unless it already says exactly this."""
+        if not _says(self.folder / name, value):
+            write_json(self.folder / name, value)
+        for held in {"manifest.json": ["manifest"], "prompts.json": ["_asked", "_marks"]}.get(name, ()):
             self.__dict__.pop(held, None)

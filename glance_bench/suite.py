@@ -94,6 +94,19 @@ CardName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_
 RecipeName = CardName
 SetName = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_list_from_here)]
 Reference = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(_reference_from_here)]
+PlanName = Literal[  # models.placement.PLANS
+    "all-on-gpu",
+    "encode-then-drop",
+    "quanto-int8",
+    "quanto-float8",
+    "bnb-nf4",
+    "group-offload",
+    "sequential",
+]
+Placement = Annotated[
+    Literal["auto", PlanName] | None,
+    Field(description="where a model's parts lie; auto: the fastest that fits; null: whole, on the device"),
+]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1)]
@@ -272,6 +285,7 @@ class Profile(_Strict):
     slice_size: Count | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    placement: Placement = None
 
 
 class Suite(_Strict):
@@ -302,9 +316,14 @@ class Suite(_Strict):
     gate: GateSettings = Field(GateSettings(), description="how much worse than a baseline a run may be")
     device: Literal["cpu", "cuda"] = "cpu"
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    placement: Placement = None
     profiles: dict[Name, Profile] = Field({}, description="by name, in the order in which auto tries them")
     profile: str | None = Field(None, description="the profile applied; set when a run is resolved")
     left_out: list[Name] = Field([], description="metrics that the profile does without; set with it")
+    placements: dict[Name, Annotated[list[PlanName], Field(min_length=1)]] = Field(
+        {},
+        description="by model: the plan in use, after those that ran out of memory; set when a run is resolved",
+    )
 
     def with_profile(self, name: str) -> Suite:
         """The suite as it runs under one of its profiles. Raises UsageError for an unknown one."""
@@ -326,6 +345,7 @@ class Suite(_Strict):
         metrics: Sequence[str] = (),
         prompts: Sequence[str] = (),
         lora: LoraSampler | None = None,
+        placement: str | None = None,
     ) -> Suite:
         """The suite narrowed by the command line. ``prompts`` are texts that replace the suite's own.
 
@@ -345,6 +365,8 @@ class Suite(_Strict):
         if metrics:
             data["metrics"] = list(metrics)
             data["left_out"] = []
+        if placement is not None:
+            data |= {"placement": placement, "placements": {}}
         try:
             suite = Suite.model_validate(data)
         except ValidationError as error:
@@ -400,7 +422,7 @@ def load_suite(name_or_path: str) -> Suite:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of suite files, as committed in ``suites/suite.schema.json``."""
     schema = Suite.model_json_schema()
-    for resolved in ("profile", "left_out"):
+    for resolved in ("profile", "left_out", "placements"):
         schema["properties"].pop(resolved)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

@@ -3,22 +3,25 @@
 Never a by-product of generation, and outside every digest. The samplers of a model are played in turn in each
 round, every other round backwards, so that a machine that slows down slows all of them. When a sampler is
 added later, its session plays the teacher too, so that there is something to compare it with. Samplers can be timed
-again, in a new session: its files stand beside the earlier ones, and all of them count.
+again, in a new session: its files stand beside the earlier ones, and all of them count. A sampler with weights of its
+own is timed between the others all the same, so both checkpoints are loaded then.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from .engine.generate import load_model
-from .engine.plan import TEACHER, Plan, PlannedSampler
+from .engine.plan import TEACHER, Plan, PlannedModel, PlannedSampler
 from .engine.trace import trace
 from .machine import hardware_key
 from .models.recorder import Recorder
 from .sealed import Damaged, digest_of, parquet_bytes, read_sealed, seal, slug
+from .speed.memory import Gauge
+from .speed.record import Memory
 from .speed.turns import turns
 from .store import Run
 from .terminal import Progress
@@ -35,7 +38,8 @@ COLUMNS = {
     "batch_size": "int64",
     "component": "string",
     "seconds": "float64",
-    "evaluations": "int64",
+    "evaluations": "float64",
+    "peak_gib": "float64",
 }
 COMPONENTS = ("encode", "denoise", "decode")
 
@@ -49,13 +53,19 @@ def timing_entries(plan: Plan) -> list[dict[str, str]]:
 
 def _entry(plan: Plan, sampler: PlannedSampler) -> dict[str, str]:
     settings = plan.suite.timing.model_dump()
-    key = digest_of([sampler.key, settings, hardware_key(plan.suite.device)])[:12]
+    key = digest_of([sampler.key, settings, _hardware(plan, sampler.model)])[:12]
     return {
         "model": sampler.model.name,
         "sampler": sampler.name,
         "folder": f"timing/{slug(sampler.model.name)}",
         "key": f"{slug(sampler.name)}-{key}",
     }
+
+
+def _hardware(plan: Plan, model: PlannedModel) -> str:
+    """What the model's latencies are comparable on: the machine, and where the parts lie if that was chosen."""
+    placed = f", {model.placement.name}" if model.placement else ""
+    return hardware_key(plan.suite.device) + placed
 
 
 def pending_timing(run: Run, plan: Plan, progress: Progress) -> list[PlannedSampler]:
@@ -95,14 +105,20 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
             )
     with progress.task("time", len(prompts) * sum(len(played) for *_, played in groups)) as advance:
         for model, wanted, anchor, played in groups:
-            loaded = load_model(model, plan.suite.device, plan.suite.dtype)
+            gauge = Gauge(plan.suite.device)
+            loaded = {
+                weights: load_model(weights, plan.suite.device, plan.suite.dtype)
+                for weights in dict.fromkeys(sampler.weights for _, sampler in played)
+            }
+            encoded = _encoded_before(loaded, [sampler for _, sampler in played], prompts)
             session = datetime.now(UTC).isoformat(timespec="milliseconds")
             rows: list[dict[str, Any]] = []
             for repeat, sampler in played:
                 for prompt in prompts:
-                    measured = _measure(loaded, sampler, prompt, repeat or 0)
+                    gauge.start()
+                    measured = _measure(loaded[sampler.weights], sampler, prompt, repeat or 0, encoded)
                     if repeat is not None:
-                        rows += _rows(sampler, session, plan, prompt, repeat, measured)
+                        rows += _rows(sampler, session, plan, prompt, repeat, measured, gauge.peak())
                     advance(1, f"{model.name} {sampler.name}")
             for sampler in wanted:
                 entry = _entry(plan, sampler)
@@ -113,30 +129,67 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
                 trace("time", key)
 
 
-def _measure(model: Any, sampler: PlannedSampler, prompt: Any, seed: int) -> Recorder:
+Encoded = dict[
+    tuple[PlannedModel, int | None, str], tuple[Any, float]
+]  # an embedding, and the seconds it took
+
+
+def _encoded_before(
+    loaded: Mapping[PlannedModel, Any], samplers: Sequence[PlannedSampler], prompts: Sequence[Any]
+) -> Encoded:
+    """For a placement that has no encoders while it draws: then encoding is timed once, before."""
+    encoded: Encoded = {}
+    for sampler in samplers:
+        weights, limit = sampler.weights, sampler.card.max_sequence_length
+        if (
+            weights.placement
+            and weights.placement.drops_encoders
+            and (weights, limit, prompts[0].id) not in encoded
+        ):
+            loaded[weights].encode([prompts[0].text])  # loads the encoders
+            for prompt in prompts:
+                encoded[weights, limit, prompt.id] = _encode(loaded[weights], prompt, limit)
+    return encoded
+
+
+def _encode(model: Any, prompt: Any, limit: int | None) -> tuple[Any, float]:
+    started = time.perf_counter()
+    embeds = model.encode([prompt.text], *([] if limit is None else [limit]))
+    return embeds, time.perf_counter() - started
+
+
+def _measure(model: Any, sampler: PlannedSampler, prompt: Any, seed: int, encoded: Encoded) -> Recorder:
     recorder = Recorder()
     size = sampler.model.resolution
     noise = model.noise([seed], resolution=size)
+    limit = sampler.card.max_sequence_length
+    before = encoded.get((sampler.weights, limit, prompt.id))
+    embeds, recorder.seconds["encode"] = before or _encode(model, prompt, limit)
     started = time.perf_counter()
-    with recorder.component("encode"):
-        embeds = model.encode([prompt.text])
     model.sample(sampler.trajectory, embeds, noise, recorder, resolution=size)
-    recorder.seconds["total"] = time.perf_counter() - started
+    recorder.seconds["total"] = recorder.seconds["encode"] + time.perf_counter() - started
     return recorder
 
 
 def _rows(
-    sampler: PlannedSampler, session: str, plan: Plan, prompt: Any, repeat: int, measured: Recorder
+    sampler: PlannedSampler,
+    session: str,
+    plan: Plan,
+    prompt: Any,
+    repeat: int,
+    measured: Recorder,
+    memory: Memory,
 ) -> list[dict[str, Any]]:
     shared = {
         "model": sampler.model.name,
         "sampler": sampler.name,
         "session": session,
-        "hardware": hardware_key(plan.suite.device),
+        "hardware": _hardware(plan, sampler.model),
         "prompt_id": prompt.id,
         "repeat": repeat,
         "batch_size": 1,
-        "evaluations": round(measured.evaluations),
+        "evaluations": round(measured.evaluations, 6),
+        "peak_gib": memory.resident if memory.allocated is None else memory.allocated,
     }
     return [
         {**shared, "component": component, "seconds": measured.seconds[component]}

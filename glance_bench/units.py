@@ -10,7 +10,15 @@ from typing import Any
 
 from .sealed import Damaged, digest_of
 
-__all__ = ["PAIR_KEYS", "RECORD_COLUMNS", "UnitInfo", "content_key", "read_unit", "refuse_outside"]
+__all__ = [
+    "PAIR_KEYS",
+    "RECORD_COLUMNS",
+    "UnitInfo",
+    "content_key",
+    "read_signed",
+    "read_unit",
+    "refuse_outside",
+]
 
 RECORD_COLUMNS = {
     "model": "string",
@@ -26,7 +34,7 @@ RECORD_COLUMNS = {
     "finite": "bool",
     "black": "bool",
     "truncated": "bool",
-    "evaluations": "int64",
+    "evaluations": "float64",
     "batch_size": "int64",
 }
 
@@ -63,6 +71,11 @@ def _is_inside(folder: str) -> bool:
 
 def read_unit(folder: Path) -> dict[str, Any]:
     """A unit's ``unit.json``. Raises FileNotFoundError when it is absent, Damaged when it is not whole."""
+    return read_signed(folder)[0]
+
+
+def read_signed(folder: Path) -> tuple[dict[str, Any], str]:
+    """As ``read_unit``, with the digest that the record carries of itself."""
     path = folder / "unit.json"
     try:
         document = json.loads(path.read_bytes())
@@ -73,9 +86,9 @@ def read_unit(folder: Path) -> dict[str, Any]:
     if digest != digest_of(document):
         raise Damaged(path, "was altered: its content does not match its own digest")
     for name in names:
-        if Path(name).name != name:
+        if not isinstance(name, str) or "/" in name or name in ("", ".", ".."):
             raise Damaged(path, f"names a file outside the unit: {name!r}")
-    return dict(document)
+    return dict(document), str(digest)
 
 
 def content_key(unit: Mapping[str, Any]) -> str:

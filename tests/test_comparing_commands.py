@@ -24,8 +24,8 @@ from glance_bench.leaderboard import leaderboard
 from glance_bench.prompts import Prompt
 from glance_bench.report import comparison as comparison_text
 from glance_bench.report import standings
-from glance_bench.stats import Jackknife
 from glance_bench.sealed import json_bytes
+from glance_bench.stats import Jackknife
 
 from .fake_run import finish, make_run, prompts_of
 from .made_evidence import evidence

@@ -196,6 +196,7 @@ def test_the_timing_pass_compares_a_new_sampler_with_the_teacher_of_its_session(
     teacher = totals[(totals["sampler"] == "teacher-50") & totals["session"].isin(late["session"])]
     assert len(teacher) == 4
     assert (timing["seconds"] > 0).all() and timing["hardware"].nunique() == 1
+    assert (timing["peak_gib"] >= 0).all() or timing["peak_gib"].isna().all(), "as the kernel allows"
 
 
 def timed_again(folder: Path, **changes: object) -> dict:
@@ -299,13 +300,3 @@ def test_png_is_exactly_what_the_model_gave(tmp_path: Path) -> None:
     )
     stored = Image.open(io.BytesIO((run.folder / row["image"]).read_bytes()))
     assert (np.asarray(stored) == made[0]).all()
-
-
-def test_timing_interleaves_and_warms_up_with_the_shortest(tmp_path: Path) -> None:
-    from glance_bench.suite import Timing
-    from glance_bench.timing import _turns
-
-    samplers = list(make_plan(Suite.model_validate(settings(tmp_path))).samplers)
-    turns = [(repeat, s.name) for repeat, s in _turns(samplers, Timing(repeats=2, warmup=1))]
-    there, back = ["teacher-50", "uniform-8"], ["uniform-8", "teacher-50"]
-    assert turns == [(None, "uniform-8"), *((0, name) for name in there), *((1, name) for name in back)]

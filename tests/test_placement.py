@@ -1,15 +1,17 @@
 """Placements as plans: what each needs, what it computes in, which one a machine gets. No torch but to count."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.machine import free_ram_gib
-from glance_bench.models.placement import PLANS, choose, following, placement, placements, refuse_emulation
+from glance_bench.models.placement import PLANS, choose, pick, placement, placements, refuse_emulation
 from glance_bench.models.sizes import PUBLISHED, sizes_of
 from glance_bench.profiles import Gpu, parse_gpus
 from glance_bench.registry import MODELS
+from glance_bench.suite import PlanName
 
 V100_32 = Gpu("Tesla V100-SXM2-32GB", 32510, 7.0)
 V100_16 = Gpu("Tesla V100-SXM2-16GB", 16160, 7.0)
@@ -121,6 +123,18 @@ def test_auto_takes_the_fastest_that_fits(gpu, ram, model, name, dtype, encoding
     assert reasons[name] == f"fits: {plan}"
 
 
+def test_what_a_suite_does_not_ask_for_it_does_not_get() -> None:
+    plan, said = pick(None, "flux", V100_32, 64, 1024, "float16")
+    assert plan is None and list(said) == ["all-on-gpu"]
+    assert said["all-on-gpu"].startswith("needs 34.") and "placement: auto" in said["all-on-gpu"]
+    assert pick("encode-then-drop", "flux", V100_32, 64, 1024, "float16")[0] == placement(
+        "encode-then-drop", "flux", 1024, 7.0, "float16"
+    )
+    assert pick("auto", "flux", V100_32, 64, 1024) == choose("flux", V100_32, 64, 1024)
+    whole, _ = pick(None, "qwen_image", H100_80, 128, 1024, "float16")
+    assert whole and (whole.dtype, whole.encoding) == ("float16", "float16")  # nothing widens it
+
+
 def test_too_little_of_either_memory_is_said_in_numbers() -> None:
     plan, reasons = choose("qwen-image", V100_16, 60, 1024)
     assert plan is None
@@ -159,17 +173,14 @@ def test_dtypes_follow_the_generation_of_the_gpu() -> None:
     assert caught.value.exit_code == 3
 
 
-def test_only_plans_of_equal_numbers_follow_each_other() -> None:
-    plans = {plan.name: plan for plan in placements("flux", 1024, 7.0)}
-    order, plan = [], plans["all-on-gpu"]
-    while plan:
-        order.append(plan.name)
-        plan = following(plan, plans)
-    assert order == ["all-on-gpu", "encode-then-drop", "group-offload", "sequential"]
-    assert following(plans["quanto-int8"], plans) is None
-    assert plans["group-offload"].numerics == {"encoding": "float32"}
-    assert plans["bnb-nf4"].numerics == {"weights": "nf4", "encoding": "float32"}
-    assert all(placement(name, "flux").numerics == {} for name in order)
+def test_plans_that_only_move_the_same_numbers_share_a_class() -> None:
+    old = {plan.name: plan.numerics for plan in placements("flux", 1024, 7.0)}
+    new = {plan.name: plan.numerics for plan in placements("flux", 1024, 8.0)}
+    for name in ("all-on-gpu", "encode-then-drop", "group-offload", "sequential"):
+        assert (old[name], new[name]) == ("encoding float32", "")
+    assert old["bnb-nf4"] == "weights nf4, encoding float32" and new["bnb-nf4"] == "weights nf4"
+    assert len(set(new.values())) == 4
+    assert get_args(PlanName) == PLANS
 
 
 def test_unknown_names_are_answered_with_near_ones() -> None:

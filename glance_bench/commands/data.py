@@ -22,7 +22,7 @@ def prefetch(
         list[str],
         typer.Argument(
             metavar="TARGET...",
-            help="Prompt sets, weights, hub models as owner/name[@revision], or suites, best by path.",
+            help="Prompt sets, weights, hub models as owner/name[@revision][:file], or suites, best by path.",
         ),
     ],
     lock: Annotated[

@@ -33,7 +33,7 @@ def table(document: dict[str, Any]) -> Table:
     for column in ("", "", "found", "cure"):
         drawn.add_column(column, overflow="fold")
     for subject, state, what, cures in _rows(document):
-        drawn.add_row(subject, Text(state, COLOURS[state]), Text(what), Text("\n".join(cures)))
+        drawn.add_row(Text(subject), Text(state, COLOURS[state]), Text(what), Text("\n".join(cures)))
     return drawn
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,72 +12,165 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..digests import file_digests
 from ..errors import GlanceBenchError
 from ..machine import made_with, settle_threads
+from ..models.checkpoints import checkpoint_digest
+from ..models.placement import refuse_emulation
 from ..models.recorder import Recorder
 from ..registry import FAMILIES
 from ..store import Run
 from ..terminal import Progress
 from .base import Made, Team
-from .embeddings import Embeddings
+from .embeddings import Embeddings, Limited
+from .placements import FORCED, Outgrown
 from .plan import PlannedModel, Work
 
-__all__ = ["Generator", "HeldModel", "check_device", "generate", "load_model", "png"]
+__all__ = [
+    "Generator",
+    "HeldModel",
+    "check_device",
+    "generate",
+    "load_model",
+    "placed_with",
+    "played_files",
+    "png",
+    "prepare",
+    "texts_of",
+]
 
 
 def generate(run: Run, pending: Sequence[Work], progress: Progress, team: Team) -> None:
-    """Make every unit of ``pending``, model by model. Each one is published as soon as it is whole."""
-    models = list(dict.fromkeys(work.sampler.model for work in pending))
-    ordered = sorted(pending, key=lambda work: models.index(work.sampler.model))
+    """Make every unit of ``pending``, model by model. Each one is published as soon as it is whole.
+
+    Raises Outgrown, from this process, when one image does not fit under the placement that its model has.
+    """
+    models = list(dict.fromkeys(work.sampler.weights for work in pending))
+    ordered = sorted(pending, key=lambda work: models.index(work.sampler.weights))
+    factory = partial(Generator, run.folder, texts_of(pending), played_files(pending))
     with progress.task("generate", sum(len(work.items) for work in pending)) as advance:
-        for work in team.each("generate", run, ordered, partial(Generator, run.folder), progress):
+        for work in team.each("generate", run, ordered, factory, progress):
             advance(len(work.items), f"{work.info.model} {work.sampler.name}")
 
 
+def texts_of(works: Iterable[Work]) -> dict[str, tuple[Limited, ...]]:
+    """All prompts by model, of the models that a placement has encode them before any image."""
+    texts: dict[str, dict[Limited, None]] = {}
+    for work in works:
+        if work.sampler.model.placement:
+            own, limit = texts.setdefault(work.info.model, {}), work.sampler.card.max_sequence_length
+            own.update(dict.fromkeys((item.prompt.text, limit) for item in work.items))
+    return {model: tuple(own) for model, own in texts.items()}
+
+
+def played_files(works: Iterable[Work]) -> dict[str, str]:
+    """The adapter files that ``works`` play, with their sha256."""
+    steps = [step for sampler in {work.sampler for work in works} for step in sampler.trajectory.steps]
+    files = sorted({step.adapter for step in steps if step.adapter})
+    return dict(zip(files, file_digests([Path(file) for file in files]), strict=True))
+
+
 class HeldModel:
-    """The model of the last unit, loaded once for all units of it that follow each other."""
+    """The model of the last unit, loaded once for all units of it that follow each other.
 
-    def __init__(self) -> None:
+    ``texts`` are those of ``texts_of``. A worker may run on another machine: its checkpoint and ``adapters``
+    (``played_files``) must be the ones planned.
+    """
+
+    def __init__(self, run: Run, texts: Mapping[str, Sequence[Limited]], adapters: Mapping[str, str]) -> None:
+        self._run = run
+        self._texts = texts
+        self._adapters = adapters
+        self._checked: set[str] = set()
         self._planned: PlannedModel | None = None
-        self._loaded: Any = None
+        self._prepared: tuple[Any, Embeddings] | None = None
 
-    def of(self, work: Work) -> Any:
-        """The loaded model that a unit needs. Raises as ``load_model`` does."""
-        model, placement = work.sampler.model, work.sampler.made_of
-        if self._planned != model:
-            self._planned, self._loaded = None, None  # the next one needs the memory
-            self._loaded = load_model(model, placement["device"], placement["dtype"])
+    def of(self, work: Work) -> tuple[Any, Embeddings]:
+        """The loaded model that a unit needs, and its embeddings.
+
+        Raises as ``prepare`` does, and GlanceBenchError for weights other than the planned ones.
+        """
+        model, made_of = work.sampler.weights, work.sampler.made_of
+        for step in work.sampler.trajectory.steps:
+            if step.adapter and step.adapter not in self._checked:
+                _refuse_other(
+                    step.adapter, file_digests([Path(step.adapter)])[0], self._adapters[step.adapter]
+                )
+                self._checked.add(step.adapter)
+        if self._planned != model or self._prepared is None:
+            self._planned = self._prepared = None  # the next one needs the memory
+            _refuse_other(str(model.path), checkpoint_digest(model.path), model.digest)
+            texts = self._texts.get(model.name, ())
+            self._prepared = prepare(self._run, model, made_of["device"], made_of["dtype"], texts)
             self._planned = model
-        return self._loaded
+        return self._prepared
+
+
+def _refuse_other(path: str, there: str, planned: str) -> None:
+    if there != planned:
+        raise GlanceBenchError(
+            f"{path} is not what the run was planned with: {there[:12]}, not {planned[:12]}"
+        )
 
 
 class Generator:
-    """The worker of this pass, on the run in ``folder``."""
+    """The worker of this pass, on the run in ``folder``; ``texts`` and ``adapters`` are those of ``HeldModel``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, texts: Mapping[str, Sequence[Limited]], adapters: Mapping[str, str]
+    ) -> None:
         self._run = Run(folder)
-        self._model = HeldModel()
+        self._model = HeldModel(self._run, texts, adapters)
+        self._not_finite: set[PlannedModel] = set()
 
     def __call__(self, work: Work) -> Made:
         """Make and publish one unit."""
-        model = self._model.of(work)
-        warnings = _make(self._run, work, model, Embeddings(self._run, work.sampler.model.digest))
+        warnings, finite = _make(self._run, work, *self._model.of(work))
+        model = work.sampler.model
+        if not finite and model not in self._not_finite:
+            self._not_finite.add(model)
+            where = f" under placement {model.placement.name}" if model.placement else ""
+            warnings.append(
+                f"{model.name} {work.sampler.name}: an image is not finite in {work.sampler.made_of['dtype']}{where}; "
+                "such images are kept and counted"
+            )
         return Made(work.info.folder, tuple(warnings))
 
 
+def prepare(
+    run: Run, model: PlannedModel, device: str, dtype: str, texts: Iterable[Limited]
+) -> tuple[Any, Embeddings]:
+    """The model of a plan, ready to draw, and its embeddings; under a placement, those of ``texts`` are made first.
+
+    Raises Outgrown when the model does not fit, and as ``load_model`` does.
+    """
+    loaded, embeddings = load_model(model, device, dtype), Embeddings(run, model.encoded_by)
+    if model.placement:
+        try:
+            embeddings.fill(loaded, texts)
+            loaded.ready()
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            loaded.release()
+            raise Outgrown(model.name, model.placement) from error
+    return loaded, embeddings
+
+
 def load_model(model: PlannedModel, device: str, dtype: str) -> Any:
-    """The model of a plan, loaded by its family, offline.
+    """The model of a plan, loaded by its family, offline; under the plan's placement, if it has one.
 
     Raises GlanceBenchError when weights are missing or the device cannot be used.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     settle_threads()
-    check_device(device)
-    return FAMILIES.get(model.family).load(model.path, device=device, dtype=dtype)
+    check_device(device, dtype)
+    placed = {"placement": model.placement} if model.placement else {}
+    return FAMILIES.get(model.family).load(model.path, device=device, dtype=dtype, **placed)
 
 
-def check_device(device: str) -> None:
-    """Raises GlanceBenchError when ``cuda`` is asked for and torch has no GPU to use."""
+def check_device(device: str, dtype: str = "float32") -> None:
+    """Raises GlanceBenchError when ``cuda`` is asked for and torch has no GPU, or one that only emulates ``dtype``."""
     if device == "cuda":
         import torch
 
@@ -86,18 +179,21 @@ def check_device(device: str) -> None:
                 f"torch {torch.__version__} finds no usable GPU; check the driver with "
                 "nvidia-smi, and that this torch was built for this GPU"
             )
+        major, minor = torch.cuda.get_device_capability()
+        refuse_emulation(dtype, major + minor / 10, bool(os.environ.get(FORCED)))
 
 
-def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> list[str]:
-    """Make and publish one unit; returns what to warn of."""
+def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> tuple[list[str], bool]:
+    """Make and publish one unit; returns what to warn of, and whether every image is finite."""
     warnings = []
-    batch_size = work.made_of["batch_size"]
+    batch_size, placement = work.made_of["batch_size"], work.sampler.model.placement
     images: list[bytes] = []
     rows: list[dict[str, Any]] = []
     start = 0
     while start < len(work.items):
         items = work.items[start : start + batch_size]
-        embeds = [embeddings.get(model, item.prompt.text) for item in items]
+        limit = work.sampler.card.max_sequence_length
+        embeds = [embeddings.get(model, item.prompt.text, limit) for item in items]
         recorder = Recorder()
         try:
             size = work.sampler.model.resolution
@@ -106,10 +202,13 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> list[str]
         except (MemoryError, RuntimeError) as error:
             if not _out_of_memory(error):
                 raise
+            if batch_size == 1 and placement:
+                model.release()
+                raise Outgrown(work.info.model, placement) from error
             if batch_size == 1:
                 raise GlanceBenchError(
                     f"{work.info.model} {work.info.sampler}: out of memory even for one image; "
-                    "free memory, lower 'resolution' or take a profile for a smaller machine"
+                    "free memory, lower 'resolution', take a profile for a smaller machine or try --placement auto"
                 ) from error
             batch_size = max(1, batch_size // 2)
             warnings.append(f"{work.info.sampler}: out of memory, going on with {batch_size} images at once")
@@ -129,15 +228,26 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> list[str]
                     "finite": bool(finite),
                     "black": not picture.any(),
                     "truncated": bool(embed["truncated"]),
-                    "evaluations": round(recorder.evaluations),
+                    "evaluations": round(recorder.evaluations, 6),
                     "batch_size": len(items),
                 }
             )
         start += len(items)
     texts = [item.prompt.text for item in work.items]
-    made = {"made_of": work.made_of, "sampler_made_of": work.sampler.made_of, "made_with": made_with()}
+    made = {
+        "made_of": work.made_of,
+        "sampler_made_of": work.sampler.made_of,
+        "made_with": made_with() | placed_with(work.sampler.model),
+    }
     run.publish_unit(work.info, images, rows, texts, made)
-    return warnings
+    return warnings, all(row["finite"] for row in rows)
+
+
+def placed_with(model: PlannedModel) -> dict[str, Any]:
+    """What ``made_with`` says of a placement: the plan, and the plans that ran out of memory before it."""
+    if model.placement is None:
+        return {}
+    return {"placement": {**model.placement.document(), "outgrown": list(model.outgrown)}}
 
 
 def png(picture: np.ndarray[Any, Any]) -> bytes:

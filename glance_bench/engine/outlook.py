@@ -13,7 +13,6 @@ from ..sealed import find_sealed
 from ..store import Run
 from ..suite import Suite
 from ..terminal import printable
-from ..units import read_unit
 from .estimate import cost_of
 from .forecast import Forecast, forecast
 from .forecast import document as forecast_document
@@ -30,12 +29,12 @@ def outlook(run: Run, suite: Suite, target: Target) -> dict[str, Any]:
     When models or prompts are not here the document has what can be said without them, and ``missing`` says what is.
     """
     try:
-        plan = make_plan(suite)
+        plan = make_plan(suite, run.folder, target)
     except MissingData as error:
         expected = forecast(suite, target, {})
         about = {"run": str(run.folder), "name": suite.label, "missing": str(error)}
         return {**about, **forecast_document(expected, suite), "samplers": _rows(expected, {})}
-    expected = forecast(suite, target, timed_here(run, plan) if target.here else {})
+    expected = forecast(plan.suite, target, timed_here(run, plan) if target.here else {})
     return {**_planned(run, plan, expected), **forecast_document(expected, suite)}
 
 
@@ -177,4 +176,4 @@ def _is_done(run: Run, work: Work) -> bool:
 
 def _scored(run: Run, folder: str, suffix: str, done: list[Work]) -> int:
     parts = find_sealed(run.folder / folder, suffix)
-    return sum(run.score_key(read_unit(run.folder / work.info.folder)) in parts for work in done)
+    return sum(run.unit_marks(work.info.folder).score_key in parts for work in done)

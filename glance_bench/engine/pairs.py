@@ -113,16 +113,24 @@ class Comparer:
 
 
 def _slices(run: Run) -> list[Pairs]:
-    paired = run.with_references(run.records())
-    columns = ["image", "reference_image", "image_sha256", "reference_sha256", "prompt_id"]
+    """Every image beside the reference's of its board, where that has one from the same noise."""
+    columns = ("model", "prompt_set", "sampler", "prompt_id", "index", "image", "image_sha256")
+    boards: dict[tuple[str, str], dict[str, list[tuple[Any, ...]]]] = {}
+    for table in run.record_tables(columns):
+        for model, prompts, sampler, *image in zip(*(table[c].to_pylist() for c in columns), strict=True):
+            boards.setdefault((model, prompts), {}).setdefault(sampler, []).append(tuple(image))
     found = []
-    for _, own in paired.dropna(subset=["reference_sha256"]).groupby(
-        ["model", "prompt_set", "sampler"], sort=False
-    ):
-        rows = list(own[columns].itertuples(index=False, name=None))
-        for start in range(0, len(rows), SLICE):
-            some = tuple(rows[start : start + SLICE])
-            found.append(Pairs(digest_of([row[2:] for row in some])[:16], some))
+    for (model, _), samplers in boards.items():
+        reference = run.reference_of(model, list(samplers))
+        theirs = {(prompt, index): there for prompt, index, *there in samplers.pop(reference)}
+        for own in samplers.values():
+            rows = []
+            for prompt, index, image, sha in own:
+                if (there := theirs.get((prompt, index))) is not None:
+                    rows.append((image, there[0], sha, there[1], prompt))
+            for start in range(0, len(rows), SLICE):
+                some = tuple(rows[start : start + SLICE])
+                found.append(Pairs(digest_of([row[2:] for row in some])[:16], some))
     return found
 
 

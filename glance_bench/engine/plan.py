@@ -15,6 +15,8 @@ from ..errors import GlanceBenchError, UsageError
 from ..metrics.base import FROM_FEATURES
 from ..metrics.choose import available
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
+from ..models.placement import Plan as Placement
+from ..profiles import Target
 from ..registry import MODELS, PROMPT_SETS, ModelEntry
 from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
@@ -24,6 +26,7 @@ from ..suite import LocalModel, LoraSampler, PromptUse, Suite
 from ..trajectory import Trajectory
 from ..units import UnitInfo
 from .adapt import Job, planned
+from .placements import plans_of, settled
 
 if TYPE_CHECKING:
     from ..prompts import Prompt
@@ -45,7 +48,11 @@ TEACHER = "teacher-50"
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A checkpoint with its digest and the resolution (height, width) it runs at."""
+    """A checkpoint with its digest and the resolution (height, width) it runs at.
+
+    ``placement`` is None where the whole pipeline is on the device; ``outgrown`` names the plans that ran out of
+    memory before it.
+    """
 
     name: str
     family: str
@@ -53,16 +60,25 @@ class PlannedModel:
     digest: str
     resolution: tuple[int, int]
     adapters: Path | None
+    placement: Placement | None = None
+    outgrown: tuple[str, ...] = ()
+
+    @property
+    def encoded_by(self) -> str:
+        """What prompt embeddings depend on besides the prompt."""
+        return digest_of([self.digest, self.placement.encoding]) if self.placement else self.digest
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedSampler:
     """A card compiled for one model. ``key`` hashes ``made_of``: all that its images share.
 
+    ``weights`` is what is loaded: the model, or with the path and digest of the base that the card names in its place.
     ``group`` is the name that it shares with those that differ from it by their training seed alone.
     """
 
     model: PlannedModel
+    weights: PlannedModel
     card: SamplerCard
     group: str
     trajectory: Trajectory
@@ -165,6 +181,7 @@ class Plan:
                     "steps": len(s.trajectory),
                     "speedup": s.speedup,
                     "teacher": s.name == TEACHER,
+                    **{key: value for key in ("licence", "citation") if (value := getattr(s.card, key))},
                 }
                 for s in self.samplers
             ],
@@ -179,26 +196,33 @@ class Plan:
         }
 
 
-def make_plan(suite: Suite) -> Plan:
+def make_plan(suite: Suite, folder: Path | None = None, target: Target | None = None) -> Plan:
     """Resolve every name, read every prompt, compile every card, hash every key.
 
     Adapters that are still to be trained enter the keys with the key of their training, later with their content.
+    Placements are settled for ``target``, by default this machine, as the run in ``folder`` has them; the plan's suite
+    names them.
     Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
     """
-    models = [_model(entry, suite) for entry in suite.models]
+    found = [_model(entry, suite) for entry in suite.models]
+    suite = settled(suite, folder, target)
+    plans = plans_of(suite, target)
+    models = [replace(model, **plans.get(model.name, {})) for model in found]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
-    samplers = tuple(sampler for model in models for sampler in _samplers(model, suite, jobs[model]))
+    families = {model.family for model in models}
+    samplers = tuple(s for model in models for s in _samplers(model, suite, jobs[model], families))
     _refuse_strips_beyond(suite, samplers)
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
     needed = [job for model in models for job in jobs[model] if played & set(map(str, job.adapters.values()))]
+    sliced = [(use, name, _slices(prompts, suite)) for use, name, _, prompts in prompt_sets]
     works = [
         work
         for sampler in samplers
-        for use, name, _, prompts in prompt_sets
+        for use, name, slices in sliced
         if use.models is None or sampler.model.name in use.models
-        for work in _slices(sampler, name, prompts, suite)
+        for work in _works(sampler, name, slices, suite)
     ]
     sets = tuple((name, revision, prompts) for _, name, revision, prompts in prompt_sets)
     return Plan(suite, samplers, sets, tuple(works), metrics, tuple(needed), waiting)
@@ -293,7 +317,10 @@ def _cards(suite: Suite, jobs: Sequence[Job]) -> list[tuple[SamplerCard, str]]:
     return list(zip(cards, groups, strict=True))
 
 
-def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterator[PlannedSampler]:
+def _samplers(
+    model: PlannedModel, suite: Suite, jobs: Sequence[Job], families: set[str]
+) -> Iterator[PlannedSampler]:
+    """A card for another family is left out; raises UsageError when none of the suite's ``families`` is its own."""
     adapters = trained_adapters(model.adapters)
     promised: dict[str, str] = {}
     for job in jobs:
@@ -302,7 +329,11 @@ def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterato
             promised |= {str(file): job.key for file in job.adapters.values()}
     shape = replace(read_geometry(model.path, *model.resolution), adapters=adapters)
     for card, group in _cards(suite, jobs):
-        yield _sampler(model, card, group, shape, promised, suite)
+        if model.family in card.families:
+            yield _sampler(model, card, group, shape, promised, suite)
+        elif families.isdisjoint(card.families):
+            names = " and ".join(card.families)
+            raise UsageError(f"sampler {card.name!r} is for {names}, which none of the suite's models is")
 
 
 def _sampler(
@@ -313,19 +344,29 @@ def _sampler(
     promised: Mapping[str, str],
     suite: Suite,
 ) -> PlannedSampler:
-    trajectory = card.compile(shape)
-    made_of = {
+    weights, own = model, shape
+    if card.base is not None:
+        try:
+            base = MODELS.get(card.base).path
+            weights = replace(model, path=base, digest=checkpoint_digest(base))
+        except GlanceBenchError as error:
+            raise type(error)(f"sampler {card.name!r}: base {card.base!r}: {error}") from error
+        own = replace(read_geometry(base, *model.resolution), adapters=shape.adapters)
+    trajectory = card.compile(own)
+    made_of: dict[str, Any] = {
         "generation_version": GENERATION_VERSION,
         "family": model.family,
-        "checkpoint": model.digest,
-        "card": card.digest(shape, promised),
+        "checkpoint": weights.digest,
+        "card": card.digest(own, promised),
         "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
         "resolution": list(model.resolution),
         "device": suite.device,
-        "dtype": suite.dtype,
+        "dtype": model.placement.dtype if model.placement else suite.dtype,
     }
+    if model.placement and model.placement.numerics:
+        made_of["placement"] = model.placement.numerics
     speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
-    return PlannedSampler(model, card, group, trajectory, speedup, made_of)
+    return PlannedSampler(model, weights, card, group, trajectory, speedup, made_of)
 
 
 def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> None:
@@ -339,21 +380,33 @@ def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> N
         )
 
 
-def _slices(
-    sampler: PlannedSampler, prompt_set: str, prompts: tuple[Prompt, ...], suite: Suite
-) -> Iterator[Work]:
-    room = f"units/{slug(sampler.model.name)}/{slug(sampler.name)}-{sampler.key[:12]}/{slug(prompt_set)}"
-    for number, start in enumerate(range(0, len(prompts), suite.slice_size)):
+def _slices(prompts: tuple[Prompt, ...], suite: Suite) -> list[tuple[tuple[Item, ...], list[Any]]]:
+    """The images of each slice, the same for every sampler, and what a unit's key hashes of them."""
+    slices = []
+    for start in range(0, len(prompts), suite.slice_size):
         items = tuple(
             Item(prompt, index, _seed(suite, prompt, position, index))
             for position, prompt in enumerate(prompts[start : start + suite.slice_size], start)
             for index in range(suite.images_per_prompt)
         )
+        hashed = [[i.prompt.id, sha256_bytes(i.prompt.text.encode()), i.index, i.seed] for i in items]
+        slices.append((items, hashed))
+    return slices
+
+
+def _works(
+    sampler: PlannedSampler,
+    prompt_set: str,
+    slices: Sequence[tuple[tuple[Item, ...], list[Any]]],
+    suite: Suite,
+) -> Iterator[Work]:
+    room = f"units/{slug(sampler.model.name)}/{slug(sampler.name)}-{sampler.key[:12]}/{slug(prompt_set)}"
+    for number, (items, hashed) in enumerate(slices):
         made_of = {
             "sampler": sampler.key,
             "batch_size": suite.batch_size,
             "noise": suite.noise,
-            "images": [[i.prompt.id, sha256_bytes(i.prompt.text.encode()), i.index, i.seed] for i in items],
+            "images": hashed,
         }
         key = digest_of(made_of)
         folder = f"{room}/{number:05d}-{key[:12]}"

@@ -18,11 +18,11 @@ from ..sealed import digest_of, find_sealed, sha256_file
 from ..store import Run
 from ..suite import Suite
 from ..terminal import Progress
-from ..units import read_unit
 from .adapt import train_missing
 from .base import Team
 from .local import LocalEngine
 from .pairs import PendingPairs, pending_pairs, score_pairs
+from .placements import Outgrown, moved_on
 from .plan import Plan, PlannedSampler, Work, make_plan
 from .score import Pending, pending_scores
 from .strips import Strip, make_strips, pending_strips, strip_entries
@@ -31,6 +31,7 @@ from .trace import trace
 __all__ = ["Survey", "run_suite", "survey"]
 
 PAGE = Path("report/index.html")
+DOCUMENTS = ("suite.json", "prompts.json", "manifest.json")
 
 
 @dataclass(frozen=True)
@@ -74,24 +75,22 @@ def _run_suite(
         raise UsageError(
             f"suite {suite.name!r} times nothing (timing: repeats: 0), so nothing can be timed again"
         )
-    plan = make_plan(suite)
+    plan = make_plan(suite, folder)
     run = Run(folder)
     with run.lock():
+        if team.mirror:
+            progress.say(f"{team.mirror.pull()} files brought from {team.mirror.url}")
         missing = [job for job in plan.jobs if not job.done]
         if missing:
             train_missing(missing, suite, progress)
-            plan = make_plan(suite)  # now the keys hash what was trained
-        for name, value in _with_imports(run, documents(plan), progress).items():
-            run.write(name, value)
+            plan = make_plan(plan.suite)  # now the keys hash what was trained
+        _write(run, plan, progress)
+        team.publish(*DOCUMENTS)
         todo = survey(run, plan, progress)
         if time_again or not todo.done:
             run.write("env.json", environment(suite.device))
         if todo.works:
-            from .generate import generate
-
-            images = sum(len(work.items) for work in todo.works)
-            progress.say(f"generate: {len(todo.works)} of {len(plan.works)} units, {images} images to make")
-            generate(run, todo.works, progress, team)
+            plan = _generate(run, plan, todo.works, progress, team)
             todo = survey(run, plan, progress)
         if todo.scores:
             from .score import score
@@ -102,10 +101,12 @@ def _run_suite(
         if todo.pairs:
             progress.say(f"compare: {', '.join(metric.name for metric, _ in todo.pairs)}")
             score_pairs(run, todo.pairs, progress, team)
+        _tell_of(run, team)
         team.settle()
         if todo.strips:
             progress.say(f"strips: {len(todo.strips)} to make")
             make_strips(run, todo.strips, progress, team)
+            _tell_of(run, team)
             team.settle()
         for pending in (todo.timing, plan.samplers if time_again else ()):
             if pending:
@@ -113,7 +114,43 @@ def _run_suite(
 
                 progress.say(f"time: {len(pending)} samplers, one image at a time, interleaved")
                 time_samplers(run, plan, pending, progress)
-        return report(run, plan, progress)
+        results = report(run, plan, progress)
+        team.publish("")
+        return results
+
+
+def _tell_of(run: Run, team: Team) -> None:
+    """Add to env.json who made what is new, and what had to be tried again."""
+    about = team.about()
+    if about and (run.folder / "env.json").is_file():
+        run.write("env.json", {**json.loads((run.folder / "env.json").read_bytes()), **about})
+
+
+def _generate(run: Run, plan: Plan, works: list[Work], progress: Progress, team: Team) -> Plan:
+    """Make the images of ``works``. The plan as it is afterwards: a model may have moved to its next placement."""
+    from .generate import generate
+
+    while True:
+        images = sum(len(work.items) for work in works)
+        progress.say(f"generate: {len(works)} of {len(plan.works)} units, {images} images to make")
+        try:
+            generate(run, works, progress, team)
+            return plan
+        except Outgrown as outgrown:
+            suite, same = moved_on(plan.suite, outgrown)
+            following = suite.placements[outgrown.model][-1]
+            told = f"{outgrown.model}: out of memory under {outgrown.plan.name}, going on with {following}"
+        progress.warn(
+            told if same else f"{told}; it gives other pixels, so this model's images are made anew"
+        )
+        plan = make_plan(suite)
+        _write(run, plan, progress)
+        works = survey(run, plan, progress).works
+
+
+def _write(run: Run, plan: Plan, progress: Progress) -> None:
+    for name, value in _with_imports(run, documents(plan), progress).items():
+        run.write(name, value)
 
 
 def documents(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -213,5 +250,5 @@ def _inputs(run: Run, plan: Plan) -> str:
     for entry in run.manifest["strips"]:
         strips = find_sealed(run.folder / entry["folder"], "json")
         sealed[entry["folder"]] = [strips[key].name for key in entry["keys"]]
-    units = [digest_of(read_unit(run.folder / work.info.folder)) for work in plan.works]
+    units = [run.unit_marks(work.info.folder).digest for work in plan.works]
     return digest_of([__version__, run.manifest, units, sealed])

@@ -35,7 +35,7 @@ def pending_scores(run: Run, plan: Plan, works: Iterable[Scorable], progress: Pr
     Score files that are damaged are named, quarantined and counted as missing. Metrics with the same features
     share them.
     """
-    keys = {run.score_key(read_unit(run.folder / work.info.folder)): work for work in works}
+    keys = {run.unit_marks(work.info.folder).score_key: work for work in works}
     found: Pending = []
     seen: set[str] = set()
     for metric in plan.metrics:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Difference", "differences", "notes"]
 
 FIXED = ("checkpoint", "resolution")  # of what a sampler is made of
-NOTED = ("device", "dtype", "generation_version")
+NOTED = ("device", "dtype", "placement", "generation_version")
 NAMED = 3  # examples in a message
 
 

@@ -20,7 +20,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg.lapack import dsygst
 
 from glance_bench.metrics.base import Column, Features, Images
 from glance_bench.metrics.corpus import OnFeatures, checked
@@ -28,7 +27,6 @@ from glance_bench.metrics.moments import Floats, Moments
 from glance_bench.metrics.openclip import OpenClip, testbed_clip_model
 from glance_bench.metrics.references import Extractor, FeatureFile
 from glance_bench.sealed import write_atomic
-from glance_bench.stats import infinity
 from glance_bench.testbed.scenes import WORLD_VERSION
 
 __all__ = [
@@ -74,6 +72,8 @@ def frechet_distance(features: npt.NDArray[np.floating], reference: Moments) -> 
 def _between(covariance: Floats, reference: Moments) -> Floats:
     """F^T S F for the reference's factor F; only the lower triangle need be right."""
     if reference.triangular:
+        from scipy.linalg.lapack import dsygst
+
         gram: Floats = dsygst(covariance, reference.factor, itype=2, lower=1)[0]  # a quarter of the work
         return gram
     return reference.factor.T @ covariance @ reference.factor
@@ -124,6 +124,8 @@ class FrechetInfinity(FrechetDistance):
 
     def reduce(self, features: Features, reference: Moments) -> float:
         """The extrapolated distance; it may be slightly negative. N >= 4."""
+        from glance_bench.stats import infinity
+
         data = checked(features, len(reference.mean), least=4)
         data = data[np.random.default_rng(SHUFFLE).permutation(len(data))]
         sizes = np.linspace(min(5000, len(data) // 2), len(data), SIZES).astype(int)

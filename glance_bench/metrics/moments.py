@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg.lapack import dpstrf
 
 __all__ = ["Floats", "Moments"]
 
@@ -61,6 +60,8 @@ class Moments:
 
         Cholesky's lower triangle; with pivots (LAPACK dpstrf) where the covariance is singular.
         """
+        from scipy.linalg.lapack import dpstrf  # here, because planning a run needs the metric and not scipy
+
         try:
             return np.linalg.cholesky(self.covariance).astype(np.float64, copy=False)
         except np.linalg.LinAlgError:

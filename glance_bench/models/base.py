@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,19 +14,20 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from ..errors import GlanceBenchError, UsageError
 from ..samplers.cards import Geometry
 from ..trajectory import Step, Trajectory
 from .adapters import Adapters
+from .caches import StepCache, Work
 from .checkpoints import check_weights, checkpoint_digest, read_geometry, read_settings
+from .placement import Plan
+from .placing import DTYPES, Placing, readable
 from .quiet import quiet_libraries
 from .recorder import Recorder
 from .scheduler import TrajectoryScheduler
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 Embeds = Mapping[str, Any]
 
 
@@ -35,14 +38,23 @@ class DiffusersFamily(ABC):
         name: the family's registered name.
         pipe: the diffusers pipeline, on ``device`` in ``dtype``, its progress bars off.
         settings: resolution, text length and default guidance of the checkpoint.
+        placing: what moves the pipeline's parts under a placement; None where all of them are on the device.
     """
 
     name: ClassVar[str]
     pipeline_class: ClassVar[Any]
     transformer_class: ClassVar[Any]
 
-    def __init__(self, pipe: Any, path: Path, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        path: Path,
+        device: torch.device,
+        dtype: torch.dtype,
+        placing: Placing | None = None,
+    ) -> None:
         self.pipe = pipe
+        self.placing = placing
         self.path = path
         self.settings = read_settings(path)
         self.device = device
@@ -52,11 +64,19 @@ class DiffusersFamily(ABC):
 
     @classmethod
     def load(
-        cls, path: Path, *, device: str = "cpu", dtype: str = "float32", transformer: bool = True
+        cls,
+        path: Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        transformer: bool = True,
+        placement: Plan | None = None,
     ) -> Self:
         """Load the checkpoint in the folder ``path``; the network is never asked.
 
         Without ``transformer`` it can only encode prompts and images, in the memory that this takes.
+        With a ``placement``, whose dtypes then count, parts are loaded when they are needed: encode all prompts
+        first, because encoding another one later drops the transformer and loads it again.
 
         Raises GlanceBenchError when the folder, weights or a component are missing or damaged or belong to
         another family, and UsageError for a dtype other than float32, float16, bfloat16.
@@ -72,16 +92,32 @@ class DiffusersFamily(ABC):
         read_geometry(path)
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
-        try:
-            parts = {} if transformer else {"transformer": None}
+        where = torch.device(device)
+        if placement is not None:
+            placing = Placing(placement, (cls.pipeline_class, cls.transformer_class), path, where)
+            return cls(placing.pipe, path, where, DTYPES[placement.dtype], placing)
+        parts = {} if transformer else {"transformer": None}
+        with readable(path):
             pipe = cls.pipeline_class.from_pretrained(
                 path, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True, **parts
             )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            what = " ".join(str(error).split())[:300]
-            raise GlanceBenchError(f"checkpoint {path} cannot be loaded: {what}") from error
         pipe.set_progress_bar_config(disable=True)
-        return cls(pipe.to(device), path, torch.device(device), DTYPES[dtype])
+        return cls(pipe.to(device), path, where, DTYPES[dtype])
+
+    def ready(self) -> None:
+        """Have everything that draws in place: under a placement, the transformer, which ``sample`` else waits for.
+
+        Raises torch.OutOfMemoryError when it does not fit.
+        """
+        if self.placing is not None and not self.placing.drawing:
+            self._last_encoding()
+            self.placing.draw()
+            self._adapters = Adapters(self.pipe)
+
+    def release(self) -> None:
+        """Give back the memory of what can be loaded again; see ``ready``."""
+        if self.placing is not None:
+            self.placing.release()
 
     @property
     def digest(self) -> str:
@@ -100,14 +136,18 @@ class DiffusersFamily(ABC):
             self._geometries[key] = read_geometry(self.path, height, width)
         return self._geometries[key]
 
-    def encode(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+    def encode(self, texts: Sequence[str], max_sequence_length: int | None = None) -> list[dict[str, Any]]:
         """Embeddings of each prompt, on the CPU: tensors without batch dimension, and ``truncated``, a bool.
 
         Every text is encoded by itself, so that its embedding does not depend on its neighbours in the list.
-        A prompt longer than the model's limit is cut, and flagged.
+        A prompt longer than the model's limit, or than ``max_sequence_length`` tokens, is cut, and flagged.
         """
+        own = self.settings.max_sequence_length
+        limit = own if max_sequence_length is None else min(own, max_sequence_length)
         with torch.no_grad(), quiet_libraries():
-            return [self._encode(text) for text in texts]
+            if self.placing is not None:
+                self.placing.encode()
+            return [self._encode(text, limit) for text in texts]
 
     def noise(self, seeds: Sequence[int], *, resolution: tuple[int, int] | None = None) -> torch.Tensor:
         """float32[N, tokens, channels] on the CPU: the pipeline's own packed noise, one generator an image.
@@ -116,7 +156,7 @@ class DiffusersFamily(ABC):
         """
         height, width = resolution or self.default_resolution
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        channels = self.pipe.transformer.config.in_channels // 4
+        channels = self._in_channels // 4
         made = self.pipe.prepare_latents(
             len(seeds), channels, height, width, torch.float32, torch.device("cpu"), generators
         )
@@ -135,8 +175,8 @@ class DiffusersFamily(ABC):
 
         ``embeds`` are entries of ``encode`` and ``noise`` is float32[N, tokens, channels], N of both. The
         pipeline is called once for each run of steps with the same guidance and number of passes; adapters
-        are switched at their boundaries inside the call. Non-finite values become black, and the recorder's
-        finite flags say which images had them.
+        are switched at their boundaries inside the call, where a cache starts afresh. Non-finite values become
+        black, and the recorder's finite flags say which images had them.
         Raises UsageError when sizes do not fit and GlanceBenchError for an adapter that cannot be loaded.
         """
         height, width = resolution or self.default_resolution
@@ -147,29 +187,40 @@ class DiffusersFamily(ABC):
         watch = recorder or Recorder()
         watch.on_start()
         legs = [(steps, self._conditioning(embeds, steps[0])) for steps in _legs(trajectory)]
+        self.ready()
         latents, done = noise, 0
         component = ExitStack()
+        cache = StepCache(self.pipe.transformer, trajectory, self.name)
+        switches = {phase.start for phase in trajectory.phases}
 
         def on_step_end(pipe: Any, i: int, t: Any, state: dict[str, Any]) -> dict[str, Any]:
             nonlocal latents, done
+            if pipe.scheduler.midway:
+                return {}
             latents, done = state["latents"], done + 1
             watch.on_step(done - 1, latents)
             if done - 1 in watch.estimated:
                 watch.on_estimate(done - 1, pipe.scheduler.estimate())
             if done < len(trajectory):
-                self._adapters.serve(trajectory.steps[done])
+                with watch.component("switch"):
+                    self._adapters.serve(trajectory.steps[done])
+                    if done in switches:
+                        cache.begin(done)
             else:
-                self._synchronise()
+                self._synchronise(watch)
                 component.close()
                 component.enter_context(watch.component("decode"))
             return {}
 
-        with component, self._watched_by(watch, len(noise)):
-            self._synchronise()
+        with component, self._watched_by(watch, len(noise), counting=trajectory.cache is not None):
+            component.callback(cache.end)
+            self._synchronise(watch)
             component.enter_context(watch.component("denoise"))
-            self._adapters.serve(trajectory.steps[0])
+            with watch.component("switch"):
+                self._adapters.serve(trajectory.steps[0])
             for steps, conditioning in legs:
-                self.pipe.scheduler = TrajectoryScheduler.of(Trajectory(steps))
+                self.pipe.scheduler = TrajectoryScheduler.of(replace(trajectory, steps=steps))
+                cache.begin(done)
                 made = self.pipe(
                     **conditioning,
                     latents=latents,
@@ -184,6 +235,31 @@ class DiffusersFamily(ABC):
             pixels = _bytes(made)
         watch.on_finish(finite.tolist())
         return pixels
+
+    def play_stock(
+        self,
+        steps: int,
+        embeds: Sequence[Embeds],
+        noise: torch.Tensor,
+        *,
+        resolution: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """uint8[N, height, width, 3]: the pipeline called bare, its own scheduler asked for ``steps`` steps.
+
+        What ``sample`` is measured against. Arguments as there; it plays whichever adapter is active.
+        """
+        height, width = resolution or self.default_resolution
+        passes = 2 if self.settings.cfg and self.settings.guidance > 1 else 1
+        made = self.pipe(
+            **self._conditioning(embeds, Step(1.0, 0.0, 1.0, passes=passes)),
+            latents=noise,
+            height=height,
+            width=width,
+            num_inference_steps=steps,
+            output_type="pt",
+            return_dict=False,
+        )[0]
+        return _bytes(made)
 
     def decode(self, latents: torch.Tensor, *, resolution: tuple[int, int] | None = None) -> np.ndarray:
         """uint8[N, height, width, 3] of packed latents float[N, tokens, channels], as ``sample`` decodes its own.
@@ -235,20 +311,24 @@ class DiffusersFamily(ABC):
         """Pixels [N, 3, H, W] in -1..1 of packed latents [N, tokens, channels]: what the pipeline ends with."""
 
     @abstractmethod
-    def _encode(self, text: str) -> dict[str, Any]:
-        """One entry of ``encode``."""
+    def _encode(self, text: str, limit: int) -> dict[str, Any]:
+        """One entry of ``encode``, of at most ``limit`` tokens."""
 
     @abstractmethod
     def _conditioning(self, embeds: Sequence[Embeds], step: Step) -> dict[str, Any]:
         """The pipeline's keyword arguments for prompts, guidance and text length."""
 
     @contextmanager
-    def _watched_by(self, watch: Recorder, images: int) -> Iterator[None]:
-        """Counts the rows of each transformer batch over the images; the pipeline is left as it was."""
+    def _watched_by(self, watch: Recorder, images: int, *, counting: bool) -> Iterator[None]:
+        """Counts the rows of each transformer batch over the images; the pipeline is left as it was.
+
+        ``counting`` counts the share of the blocks that really ran, instead of the whole.
+        """
+        work = Work(self.pipe.transformer) if counting else None
 
         def count(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-            watch.on_model_call(hidden.shape[0] / images)
+            watch.on_model_call(hidden.shape[0] / images * (work.taken() if work else 1))
 
         stock = self.pipe.scheduler
         counter = self.pipe.transformer.register_forward_hook(count, with_kwargs=True)
@@ -256,7 +336,20 @@ class DiffusersFamily(ABC):
             yield
         finally:
             counter.remove()
+            if work:
+                work.close()
             self.pipe.scheduler = stock
+
+    @cached_property
+    def _in_channels(self) -> int:
+        return int(self.transformer_class.load_config(self.path, subfolder="transformer")["in_channels"])
+
+    @property
+    def _encoder_device(self) -> torch.device:
+        return self.device if self.placing is None else self.placing.encoder_device
+
+    def _last_encoding(self) -> None:  # noqa: B027 (most families need nothing)
+        """Encode what ``sample`` will need besides its prompts, before the encoders go."""
 
     def _guidance(self, step: Step) -> float:
         return self.settings.guidance if step.guidance is None else step.guidance
@@ -264,8 +357,8 @@ class DiffusersFamily(ABC):
     def _place(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(device=self.device, dtype=self.dtype)
 
-    def _synchronise(self) -> None:
-        if self.device.type == "cuda":
+    def _synchronise(self, watch: Recorder) -> None:
+        if watch.waits and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
 

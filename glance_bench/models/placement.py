@@ -36,8 +36,7 @@ says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import GlanceBenchError, UsageError, near_misses
@@ -50,7 +49,8 @@ __all__ = [
     "Plan",
     "activation_dtype",
     "choose",
-    "following",
+    "lacking",
+    "pick",
     "placement",
     "placements",
     "refuse_emulation",
@@ -75,7 +75,6 @@ BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, "float8": 8.0, "int8
 GIB = 2**30
 CONTEXT = 0.8  # GiB: CUDA's context, its libraries' workspaces, the allocator's rounding
 PROCESS = 2.0  # GiB of host memory: Python, torch and diffusers
-SHARD = 10.0  # GiB: how large published files are, where one at a time is read
 PINNED = 16 / 9  # torch rounds pinned memory up to a power of two; the large layers are 9 times one
 DECODED = (
     1000  # values a pixel, about, while an image is decoded: the last blocks are 96 to 256 channels wide
@@ -130,10 +129,10 @@ class Plan:
         return PLANS.index(self.name)
 
     @property
-    def numerics(self) -> dict[str, str]:
-        """What can change a pixel besides ``dtype``; empty for what a run without placement does."""
-        differs = {"weights": self.weights} if self.weights != "plain" else {}
-        return differs | ({"encoding": self.encoding} if self.encoding != self.dtype else {})
+    def numerics(self) -> str:
+        """What can change a pixel besides ``dtype``, such as "weights int8, encoding float32"; "" for the default."""
+        differs = [f"weights {self.weights}"] if self.weights != "plain" else []
+        return ", ".join(differs + ([f"encoding {self.encoding}"] if self.encoding != self.dtype else []))
 
     def dtype_for(self, compute: float | None) -> str:
         """What this plan's model computes in on a GPU of this compute capability; None is a CPU."""
@@ -209,16 +208,34 @@ def choose(
     """
     chosen, said = None, {}
     for plan in placements(model, resolution, gpu.compute if gpu else None, dtype):
-        lacking = _lacking(plan, gpu, ram_gib)
-        said[plan.name] = lacking or f"fits: {plan}"
-        chosen = chosen or (None if lacking else plan)
+        lacks = lacking(plan, gpu, ram_gib)
+        said[plan.name] = lacks or f"fits: {plan}"
+        chosen = chosen or (None if lacks else plan)
     return chosen, said
 
 
-def following(plan: Plan, plans: Mapping[str, Plan]) -> Plan | None:
-    """The next plan that gives the same pixels and needs less of the GPU, out of memory as ``plan`` is; or None."""
-    rest = PLANS[PLANS.index(plan.name) + 1 :]
-    return next((plans[name] for name in rest if plans[name].numerics == plan.numerics), None)
+def pick(
+    wanted: str | None,
+    model: str | Path,
+    gpu: Gpu | None,
+    ram_gib: float,
+    resolution: int | tuple[int, int] | None = None,
+    dtype: str | None = None,
+) -> tuple[Plan | None, dict[str, str]]:
+    """What ``choose`` says when a suite wants ``auto``; of a plan by its name, or of the default for None, the same."""
+    if wanted == "auto":
+        return choose(model, gpu, ram_gib, resolution, dtype)
+    compute = gpu.compute if gpu else None
+    if (
+        wanted is None and dtype == "float16"
+    ):  # without a placement nothing is widened: as large as in bfloat16
+        plan = placement(PLANS[0], model, resolution, compute, "bfloat16")
+        plan = replace(plan, dtype=dtype, encoding=dtype)
+    else:
+        plan = placement(wanted or PLANS[0], model, resolution, compute, dtype)
+    lacks = lacking(plan, gpu, ram_gib)
+    hint = "" if wanted or not lacks else "; placement: auto looks for one that fits"
+    return (None if lacks else plan), {plan.name: lacks + hint or f"fits: {plan}"}
 
 
 def refuse_emulation(dtype: str, compute: float | None, forced: bool) -> None:
@@ -230,11 +247,10 @@ def refuse_emulation(dtype: str, compute: float | None, forced: bool) -> None:
         )
 
 
-def _lacking(plan: Plan, gpu: Gpu | None, ram_gib: float) -> str:
+def lacking(plan: Plan, gpu: Gpu | None, ram_gib: float) -> str:
+    """What is missing for a plan on this GPU (None: a CPU) and so much free host memory; "" when nothing is."""
     if gpu is None and plan.offload:
         return "has nothing to offload from without a GPU"
-    if gpu is None and plan.weights == "nf4":
-        return "is for GPUs"
     lacks = []
     if gpu is not None and plan.gpu_gib > gpu.free_gib:
         lacks.append(f"{plan.gpu_gib:.1f} GiB of the GPU, where {gpu.free_gib:.1f} are free")
@@ -270,8 +286,6 @@ def _needs(name: str, sizes: Sizes, pixels: int, dtype: str, encoding: str) -> t
         return CONTEXT + max(fetched + denoising, vae + decoding), PROCESS + max(encoders, kept + vae)
     stored = _gib(sizes.transformer, WEIGHTS.get(name, dtype))
     passing = transformer if name == "encode-then-drop" else _gib(sizes.transformer, "float16")
-    if name == "bnb-nf4":  # quantised on the GPU, file by file
-        passing = min(passing, SHARD)
     return CONTEXT + stored + vae + max(denoising, decoding), PROCESS + max(encoders, passing + vae)
 
 

@@ -24,13 +24,17 @@ class QwenImageFamily(DiffusersFamily):
     pipeline_class = QwenImagePipeline
     transformer_class = QwenImageTransformer2DModel
 
-    def _encode(self, text: str) -> dict[str, Any]:
-        limit = self.settings.max_sequence_length
+    def _encode(self, text: str, limit: int) -> dict[str, Any]:
         whole = self.pipe.prompt_template_encode.format(text)
         tokens = self.pipe.tokenizer(whole, truncation=False, verbose=False).input_ids
         length = len(tokens) - self.pipe.prompt_template_encode_start_idx
-        embeds, _ = self.pipe.encode_prompt(prompt=text, device=self.device, max_sequence_length=limit)
+        embeds, _ = self.pipe.encode_prompt(
+            prompt=text, device=self._encoder_device, max_sequence_length=limit
+        )
         return {"prompt_embeds": embeds[0].cpu(), "truncated": length > limit}
+
+    def _last_encoding(self) -> None:
+        _ = self._negative
 
     @cached_property
     def _negative(self) -> torch.Tensor:

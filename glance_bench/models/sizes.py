@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError, near_misses
 from ..registry import MODELS
 from .checkpoints import read_settings
 
-__all__ = ["PUBLISHED", "Sizes", "sizes_of", "stored_shapes"]
+__all__ = ["PUBLISHED", "Sizes", "sizes_of", "stored_dtype", "stored_shapes"]
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,25 @@ def sizes_of(model: str | Path) -> Sizes:
 
 def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the tensors in a folder's safetensors files, from their headers."""
-    shapes: dict[str, tuple[int, ...]] = {}
+    return {name: tuple(tensor["shape"]) for name, tensor in _headers(folder).items()}
+
+
+def stored_dtype(folder: Path) -> str:
+    """What most values in a folder's safetensors files are: "float32", "float16" or "bfloat16"."""
+    values: Counter[str] = Counter()
+    for tensor in _headers(folder).values():
+        values[tensor["dtype"]] += math.prod(tensor["shape"])
+    (most, _), *_ = values.most_common(1)
+    return {"F16": "float16", "BF16": "bfloat16"}.get(most, "float32")
+
+
+def _headers(folder: Path) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        header.pop("__metadata__", None)
-        shapes |= {name: tuple(tensor["shape"]) for name, tensor in header.items()}
-    return shapes
+            headers |= json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    headers.pop("__metadata__", None)
+    return headers
 
 
 def _stored(path: Path) -> Sizes:

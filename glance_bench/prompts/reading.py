@@ -156,7 +156,7 @@ def prompt_text(value: Any, path: Path, line: int) -> str:
         refuse(path, line, "the prompt is empty")
     if len(value) > LONGEST:
         refuse(path, line, f"the prompt has {len(value):,} characters; at most {LONGEST:,} are accepted")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         refuse(path, line, "the prompt has half of a surrogate pair, which no text can hold")
     listed = _literal(value)
     if listed is not None:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..models.checkpoints import read_settings
+from ..models.placement import BITS
 from ..registry import FAMILIES
 from .lora import add_lora
 from .recipe import Recipe
@@ -26,14 +27,6 @@ TRUE_SIZE: dict[str, dict[str, Any]] = {"flux": {"guidance_embeds": True}, "qwen
 
 GIB = 2**30
 PUBLISHED_TEXT = 512
-BITS = {
-    "float32": 32.0,
-    "bfloat16": 16.0,
-    "float16": 16.0,
-    "float8": 8.0,
-    "int8": 8.0,
-    "nf4": 4.127,
-}  # a weight
 OVERHEAD = 0.8  # GiB: the CUDA context, the allocator's rounding, the library's workspaces
 KEPT_IN_A_BLOCK = (
     34  # values a token and a channel while one block is recomputed: attention, MLP, their gradients

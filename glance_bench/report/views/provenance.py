@@ -48,6 +48,7 @@ def _source(report: Report, source: Source) -> dict[str, Any]:
         ],
         "recipes": _recipes(results),
         "waiting": results.get("waiting", {}),
+        "owed": results.get("sources", {}),
         "boards": [_board(board) for board in report.boards if board.source is source],
         "sets": [(name, len(texts)) for name, texts in evidence.prompts.items()],
         "commands": _commands(source),
@@ -107,7 +108,8 @@ def _seeds(seeds: pd.Series) -> str:
 
 def _settings(made: Mapping[str, Any]) -> str:
     size = " \u00d7 ".join(map(str, made["resolution"]))
-    return f"{size} px, {made['device']}, {made['dtype']}, generating code {made['generation_version']}"
+    numbers = ", ".join([made["dtype"], *filter(None, [made.get("placement")])])
+    return f"{size} px, {made['device']}, {numbers}, generating code {made['generation_version']}"
 
 
 def _commands(source: Source) -> list[tuple[str, str]]:

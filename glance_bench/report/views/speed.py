@@ -63,6 +63,7 @@ def _place(
         & (frame["batch_size"] == place[1])
     ]
     evaluations = own.groupby("sampler")["evaluations"].median()
+    peaks = own.groupby("sampler")["peak_gib"].max().dropna() if "peak_gib" in own else {}
     rows = []
     for number, name in enumerate(board.samplers):
         if name not in timed:
@@ -78,12 +79,14 @@ def _place(
                 "evaluations": counted,
                 "each": denoise["median"] / counted if denoise and counted else None,
                 "ratio": ratios.get((name, place)),
+                "peak": peaks.get(name),
             }
         )
     return {
         "hardware": place[0],
         "batch": place[1],
         "rows": rows,
+        "memory": any(row["peak"] is not None for row in rows),
         "drawn": stages(rows),
         "sessions": sorted(map(str, own["session"].unique())),
         "prompts": int(own["prompt_id"].nunique()),
