@@ -6,16 +6,18 @@ import ast
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from glance_bench.cli import app
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.models.checkpoints import check_weights, read_settings
 from glance_bench.samplers.lora_files import contents
 from glance_bench.yamlfile import read_yaml
-from tests.engine_fixtures import command, suite_file
 from tests.lora_files import write_lora
 
 PACKAGE = Path(__file__).parent.parent / "glance_bench"
@@ -153,30 +155,23 @@ def test_tags_in_yaml_are_refused(tmp_path: Path, tag: str) -> None:
             read_yaml(path)
 
 
-@pytest.mark.parametrize("kind", ["suite", "card", "recipe"])
-def test_a_tag_is_one_line_and_exit_code_2(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run"],
+        ["trajectory"],
+        ["train", "glance", "--model", "testbed-flux", "--sample", "noise", "--plan", "--recipe"],
+    ],
+    ids=["suite", "card", "recipe"],
+)
+def test_a_tag_is_one_line_and_exit_code_2(tmp_path: Path, command: list[str]) -> None:
     (tmp_path / "own.yaml").write_text(f"version: 1\nname: {TAGS['call']}\n")
-    arguments = {
-        "suite": ["run", "own.yaml"],
-        "card": ["run", suite_file(tmp_path, samplers=["own.yaml"])],
-        "recipe": [
-            "train",
-            "glance",
-            "--model",
-            "testbed-flux",
-            "--recipe",
-            "own.yaml",
-            "--image",
-            "x.png",
-            "-o",
-            "x",
-        ],
-    }
-    done = command(tmp_path, *arguments[kind])
-    assert done.returncode == 2, done.stderr
+    with chdir(tmp_path):
+        done = CliRunner().invoke(app, [*command, "own.yaml"])
+    assert done.exit_code == 2, done.output
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and "own.yaml:2: the tag '!!python/object/apply:os.system'" in line
-    assert not (tmp_path / "owned").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
 
 
 def laughs(levels: int) -> str:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import chdir
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from glance_bench.cli import app
 from glance_bench.errors import UsageError
 from glance_bench.judges.make import judge
 from glance_bench.keys import KEY_VARIABLE, hidden
-from tests.engine_fixtures import command, suite_file
+from tests.engine_fixtures import command, fakes, suite_file
+
+__all__ = ["fakes"]
 
 SECRET = "sk-hunter2hunter2hunter2"
 
@@ -83,14 +88,16 @@ def test_a_key_is_nowhere_in_a_run(tmp_path: Path, address: str) -> None:
         f"openai:https://example.org/{SECRET}/v1#m",
     ],
 )
+@pytest.mark.usefixtures("fakes")
 def test_a_suite_with_a_key_in_it_is_refused_with_advice(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=KEY_VARIABLE) as refused:
         judge(name)
     assert "hunter2" not in str(refused.value)
     for metrics, own in (([f"dpg[{name}]"], None), ([], name)):  # in a metric, and where no metric asks it
-        done = command(tmp_path, "run", suite_file(tmp_path, metrics=metrics, judge=own), "-o", "run")
-        assert done.returncode == 2 and KEY_VARIABLE in done.stderr, done.stderr
-        assert "hunter2" not in done.stdout + done.stderr and not (tmp_path / "run").exists()
+        with chdir(tmp_path):
+            done = CliRunner().invoke(app, ["run", str(suite_file(tmp_path, metrics=metrics, judge=own))])
+        assert done.exit_code == 2 and KEY_VARIABLE in done.stderr, done.output
+        assert "hunter2" not in done.output and not (tmp_path / "runs").exists()
 
 
 def test_names_that_only_look_alike_are_taken() -> None:
