@@ -41,7 +41,9 @@ def speed(
     ] = "auto",
     limit_memory: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="GIB", help="Rehearse a V100 of so much memory: what fits, not how fast."),
+        typer.Option(
+            min=0.1, metavar="GIB", help="Rehearse a V100 of so much memory: what fits, not how fast."
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
