@@ -34,6 +34,7 @@ __all__ = ["Fetched", "cards_of", "fetch", "fetch_suite", "targets_of"]
 
 RAW = "https://raw.githubusercontent.com"
 ARCHIVES = "https://codeload.github.com"
+CARRIED = {"flux", "qwen_image"}  # the families that cards are for
 _REPO = re.compile(r"([\w.-]+/[\w.-]+)(?:@([0-9a-f]{40}|[\w.-]+))?(?::([\w./+=@-]+))?")
 
 
@@ -139,7 +140,9 @@ def cards_of(suite: Suite) -> Iterator[SamplerCard]:
         families = {MODELS.get(m).family if isinstance(m, str) else m.family for m in models}
         for sampler in room.samplers or suite.samplers:
             card = load_card(sampler if isinstance(sampler, str) else sampler.like)
-            if not families.isdisjoint(card.families):
+            if (
+                not families.isdisjoint(card.families) or families - CARRIED
+            ):  # another's runs checkpoints of either
                 yield card
 
 

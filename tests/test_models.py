@@ -62,7 +62,7 @@ def test_images_counts_and_times(model: Any, name: str) -> None:
     assert watch.finite == [True, True]
     assert watch.evaluations == trajectory.nfe == len(trajectory) * (1 if model.name == "flux" else 2)
     assert [index for index, _ in watch.steps] == list(range(len(trajectory)))
-    assert set(watch.seconds) == {"denoise", "decode"} and min(watch.seconds.values()) > 0
+    assert set(watch.seconds) == {"switch", "denoise", "decode"} and min(watch.seconds.values()) > 0
 
 
 def test_the_same_bytes_as_the_bare_pipeline(model: Any) -> None:

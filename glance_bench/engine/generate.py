@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..digests import file_digests
 from ..errors import GlanceBenchError
 from ..machine import made_with, settle_threads
+from ..models.checkpoints import checkpoint_digest
 from ..models.placement import refuse_emulation
 from ..models.recorder import Recorder
 from ..registry import FAMILIES
@@ -31,6 +33,7 @@ __all__ = [
     "generate",
     "load_model",
     "placed_with",
+    "played_files",
     "png",
     "prepare",
     "texts_of",
@@ -44,7 +47,7 @@ def generate(run: Run, pending: Sequence[Work], progress: Progress, team: Team) 
     """
     models = list(dict.fromkeys(work.sampler.weights for work in pending))
     ordered = sorted(pending, key=lambda work: models.index(work.sampler.weights))
-    factory = partial(Generator, run.folder, texts_of(pending))
+    factory = partial(Generator, run.folder, texts_of(pending), played_files(pending))
     with progress.task("generate", sum(len(work.items) for work in pending)) as advance:
         for work in team.each("generate", run, ordered, factory, progress):
             advance(len(work.items), f"{work.info.model} {work.sampler.name}")
@@ -60,32 +63,64 @@ def texts_of(works: Iterable[Work]) -> dict[str, tuple[Limited, ...]]:
     return {model: tuple(own) for model, own in texts.items()}
 
 
-class HeldModel:
-    """The model of the last unit, loaded once for all units of it that follow each other."""
+def played_files(works: Iterable[Work]) -> dict[str, str]:
+    """The adapter files that ``works`` play, with their sha256."""
+    steps = [step for sampler in {work.sampler for work in works} for step in sampler.trajectory.steps]
+    files = sorted({step.adapter for step in steps if step.adapter})
+    return dict(zip(files, file_digests([Path(file) for file in files]), strict=True))
 
-    def __init__(self, run: Run, texts: Mapping[str, Sequence[Limited]]) -> None:
+
+class HeldModel:
+    """The model of the last unit, loaded once for all units of it that follow each other.
+
+    ``texts`` are those of ``texts_of``. A worker may run on another machine: its checkpoint and ``adapters``
+    (``played_files``) must be the ones planned.
+    """
+
+    def __init__(self, run: Run, texts: Mapping[str, Sequence[Limited]], adapters: Mapping[str, str]) -> None:
         self._run = run
         self._texts = texts
+        self._adapters = adapters
+        self._checked: set[str] = set()
         self._planned: PlannedModel | None = None
         self._prepared: tuple[Any, Embeddings] | None = None
 
     def of(self, work: Work) -> tuple[Any, Embeddings]:
-        """The loaded model that a unit needs, and its embeddings. Raises as ``prepare`` does."""
+        """The loaded model that a unit needs, and its embeddings.
+
+        Raises as ``prepare`` does, and GlanceBenchError for weights other than the planned ones.
+        """
         model, made_of = work.sampler.weights, work.sampler.made_of
+        for step in work.sampler.trajectory.steps:
+            if step.adapter and step.adapter not in self._checked:
+                _refuse_other(
+                    step.adapter, file_digests([Path(step.adapter)])[0], self._adapters[step.adapter]
+                )
+                self._checked.add(step.adapter)
         if self._planned != model or self._prepared is None:
             self._planned = self._prepared = None  # the next one needs the memory
+            _refuse_other(str(model.path), checkpoint_digest(model.path), model.digest)
             texts = self._texts.get(model.name, ())
             self._prepared = prepare(self._run, model, made_of["device"], made_of["dtype"], texts)
             self._planned = model
         return self._prepared
 
 
-class Generator:
-    """The worker of this pass, on the run in ``folder``; ``texts`` are those of ``texts_of``."""
+def _refuse_other(path: str, there: str, planned: str) -> None:
+    if there != planned:
+        raise GlanceBenchError(
+            f"{path} is not what the run was planned with: {there[:12]}, not {planned[:12]}"
+        )
 
-    def __init__(self, folder: Path, texts: Mapping[str, Sequence[Limited]]) -> None:
+
+class Generator:
+    """The worker of this pass, on the run in ``folder``; ``texts`` and ``adapters`` are those of ``HeldModel``."""
+
+    def __init__(
+        self, folder: Path, texts: Mapping[str, Sequence[Limited]], adapters: Mapping[str, str]
+    ) -> None:
         self._run = Run(folder)
-        self._model = HeldModel(self._run, texts)
+        self._model = HeldModel(self._run, texts, adapters)
         self._not_finite: set[PlannedModel] = set()
 
     def __call__(self, work: Work) -> Made:

@@ -211,7 +211,7 @@ def make_plan(suite: Suite, folder: Path | None = None, target: Target | None = 
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
-    families = {model.family for model in models}
+    families = {read_settings(model.path).family for model in models}
     samplers = tuple(s for model in models for s in _samplers(model, suite, jobs[model], families))
     _refuse_strips_beyond(suite, samplers)
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
@@ -329,7 +329,7 @@ def _samplers(
             promised |= {str(file): job.key for file in job.adapters.values()}
     shape = replace(read_geometry(model.path, *model.resolution), adapters=adapters)
     for card, group in _cards(suite, jobs):
-        if model.family in card.families:
+        if shape.family in card.families:
             yield _sampler(model, card, group, shape, promised, suite)
         elif families.isdisjoint(card.families):
             names = " and ".join(card.families)

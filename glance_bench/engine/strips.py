@@ -28,7 +28,7 @@ from ..terminal import Progress
 from ..units import read_unit
 from .base import Made, Team
 from .embeddings import Embeddings, Limited
-from .generate import HeldModel, placed_with, png, texts_of
+from .generate import HeldModel, placed_with, played_files, png, texts_of
 from .plan import Item, Plan, Work
 
 __all__ = ["Strip", "Stripper", "is_made", "make_strips", "pending_strips", "planned_strips", "strip_entries"]
@@ -119,18 +119,21 @@ def make_strips(run: Run, pending: Sequence[Strip], progress: Progress, team: Te
     """
     models = list(dict.fromkeys(strip.work.sampler.weights for strip in pending))
     ordered = sorted(pending, key=lambda strip: models.index(strip.work.sampler.weights))
-    factory = partial(Stripper, run.folder, texts_of(strip.work for strip in pending))
+    works = [strip.work for strip in pending]
+    factory = partial(Stripper, run.folder, texts_of(works), played_files(works))
     with progress.task("strips", len(pending), "strips") as advance:
         for strip in team.each("strips", run, ordered, factory, progress):
             advance(1, f"{strip.work.info.model} {strip.work.info.sampler}")
 
 
 class Stripper:
-    """The worker of this pass, on the run in ``folder``; ``texts`` are those of ``texts_of``."""
+    """The worker of this pass, on the run in ``folder``; ``texts`` and ``adapters`` are those of ``HeldModel``."""
 
-    def __init__(self, folder: Path, texts: Mapping[str, Sequence[Limited]]) -> None:
+    def __init__(
+        self, folder: Path, texts: Mapping[str, Sequence[Limited]], adapters: Mapping[str, str]
+    ) -> None:
         self._run = Run(folder)
-        self._model = HeldModel(self._run, texts)
+        self._model = HeldModel(self._run, texts, adapters)
 
     def __call__(self, strip: Strip) -> Made:
         """Make and publish one strip."""

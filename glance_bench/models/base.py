@@ -99,7 +99,7 @@ class DiffusersFamily(ABC):
         parts = {} if transformer else {"transformer": None}
         with readable(path):
             pipe = cls.pipeline_class.from_pretrained(
-                path, dtype=DTYPES[dtype], local_files_only=True, **parts
+                path, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True, **parts
             )
         pipe.set_progress_bar_config(disable=True)
         return cls(pipe.to(device), path, where, DTYPES[dtype])

@@ -51,6 +51,7 @@ def load_transformer(
             path,
             subfolder="transformer",
             dtype=DTYPES[stored_dtype(path / "transformer")] if wide else dtype,
+            use_safetensors=True,
             local_files_only=True,
         )
     if weights == "plain":
@@ -125,7 +126,7 @@ class Placing:
     def _pipeline(self, parts: dict[str, None], dtype: str) -> Any:
         with readable(self._path):
             made = self._pipeline_class.from_pretrained(
-                self._path, dtype=DTYPES[dtype], local_files_only=True, **parts
+                self._path, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True, **parts
             )
         made.set_progress_bar_config(disable=True)
         return made
