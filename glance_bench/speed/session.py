@@ -207,7 +207,9 @@ def _monitor(device: str) -> tuple[Monitor | None, str]:
 def _busy() -> str:
     """Whether something else runs here, which makes every time longer."""
     load, own = os.getloadavg()[0], threads()
-    return f"the machine was busy when this began: load average {load:.1f}, {own} threads" if load > own else ""
+    return (
+        f"the machine was busy when this began: load average {load:.1f}, {own} threads" if load > own else ""
+    )
 
 
 def _attention(device: str) -> str:
