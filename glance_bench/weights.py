@@ -18,7 +18,7 @@ from glance_bench.errors import MissingData, UsageError, near_misses
 from glance_bench.locks import locked_commit
 from glance_bench.resources import cache_dir
 
-__all__ = ["WEIGHTS", "Weights", "collected_needs", "find_weights", "needs", "weights_folder"]
+__all__ = ["WEIGHTS", "HubFile", "Weights", "collected_needs", "find_weights", "needs", "weights_folder"]
 
 _collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
 
@@ -60,6 +60,36 @@ class Weights:
         return float(number or 0) / (1 if unit == "GB" else 1000)
 
 
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a hub repository that a sampler card names. Its text is what ``prefetch`` calls it.
+
+    ``revision`` is a commit or tag; None is the newest until a lock file pins it. ``size`` is for a reader.
+    """
+
+    repo: str
+    file: str
+    revision: str | None = None
+    size: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.repo}{f'@{self.revision}' if self.revision else ''}:{self.file}"
+
+    def place(self) -> Path | None:
+        """Where it lies in the hub's own cache; None when it is not on this machine. The network is never asked."""
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(
+            self.repo, self.file, revision=self.revision or locked_commit(self.repo) or "main"
+        )
+        return Path(found) if isinstance(found, str) else None
+
+    def missing(self) -> MissingData:
+        """What to say when it is not here."""
+        size = f" ({self.size})" if self.size else ""
+        return MissingData(f"waits for {self.file} of {self.repo}{size}: glance-bench prefetch {self}")
+
+
 _ONEIG = "https://raw.githubusercontent.com/OneIG-Bench/OneIG-Benchmark/41b49831e79e6dde5323618c164da1c4cf0f699d/scripts"
 
 WEIGHTS: dict[str, Weights] = {
@@ -70,6 +100,13 @@ WEIGHTS: dict[str, Weights] = {
             "34 GB",
             "FLUX.1 [dev] Non-Commercial License",
             repo="black-forest-labs/FLUX.1-dev",
+            files=("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"),
+        ),
+        Weights(
+            "flux.1-schnell",
+            "34 GB",
+            "Apache-2.0",
+            repo="black-forest-labs/FLUX.1-schnell",
             files=("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"),
         ),
         Weights(

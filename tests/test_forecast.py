@@ -37,6 +37,7 @@ profiles:
     models: [flux.1-dev, qwen-image]
     device: cuda
     dtype: float16
+    placement: auto
 """
 
 

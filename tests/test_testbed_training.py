@@ -60,7 +60,11 @@ def test_packaged_checkpoints_have_the_real_classes(name, classes):
 def test_packaged_adapters_are_trained_by_the_published_recipe_for_these_weights(name):
     entry = MODELS.get(name)
     recipe = load_recipe({"flux": "glance-flux", "qwen_image": "glance-qwen"}[entry.family])
-    assert set(trained_adapters(entry.adapters)) == {"glance-10/slow", "glance-10/fast", "glance-8/slow"}
+    glance, distilled = (
+        {"glance-10/slow", "glance-10/fast", "glance-8/slow"},
+        {"distilled-4/all", "distilled-8/all"},
+    )
+    assert set(trained_adapters(entry.adapters)) == glance | distilled
     for folder, slow in (("glance-10", 5), ("glance-8", 3)):
         record = json.loads((entry.adapters / folder / "training.json").read_text())
         published = recipe.model_dump(mode="json", exclude={"title"})
@@ -74,11 +78,12 @@ def test_packaged_adapters_are_trained_by_the_published_recipe_for_these_weights
             assert metadata["transformer.lora_alpha"] / metadata["transformer.r"] == 4
 
 
-def test_packaged_adapters_take_at_most_8_mebibytes():
+def test_packaged_adapters_take_at_most_8_mebibytes_of_each_kind():
     folders = [MODELS.get(name).adapters for name in ("testbed-flux", "testbed-qwen")]
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} == {".safetensors", ".json"}
-    assert sum(path.stat().st_size for path in files) <= 8 * 2**20
+    for kind in ("glance-*/*", "distilled-*/*"):
+        files = [path for folder in folders for path in folder.glob(kind)]
+        assert {path.suffix for path in files} == {".safetensors", ".json"}
+        assert sum(path.stat().st_size for path in files) <= 8 * 2**20
 
 
 def test_packaged_weights_are_small_half_precision_safetensors():

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..engine.plan import model_entry
 from ..errors import GlanceBenchError, UsageError
-from ..models.placement import Plan, choose
+from ..models.placement import Plan, pick
 from ..prefetch import targets_of
 from ..profiles import Gpu
 from ..profiles import choose as choose_profile
@@ -91,7 +91,7 @@ def judge_model(machine: Machine, name: str) -> Verdict:
     placements = {}
     if published:
         if machine.gpus:
-            placements = _place(machine, entry, machine.gpus[0], None, None, reasons)
+            placements = _place(machine, entry, machine.gpus[0], "auto", None, None, reasons)
         elif not machine.driver_error:
             reasons.add(NO_GPU)
         if NO_GPU not in reasons.because:
@@ -117,9 +117,8 @@ def judge_suite(machine: Machine, name: str) -> Verdict:
         reasons.add(NO_GPU)
     elif resolved.device == "cuda":
         for entry in entries:
-            placements |= _place(
-                machine, entry, machine.gpus[0], resolved.resolution, resolved.dtype, reasons
-            )
+            size, dtype = resolved.resolution, resolved.dtype
+            placements |= _place(machine, entry, machine.gpus[0], resolved.placement, size, dtype, reasons)
     waits = _needed(machine, resolved, entries, reasons)
     stands_in = on_gpu and resolved.device == "cpu"
     return reasons.verdict(name, placements, profile=resolved.profile, stands_in=stands_in, waits=waits)
@@ -135,12 +134,18 @@ def _torch(machine: Machine, reasons: _Reasons, *, gpu: bool) -> None:
 
 
 def _place(
-    machine: Machine, entry: ModelEntry, gpu: Gpu, side: int | None, dtype: str | None, reasons: _Reasons
+    machine: Machine,
+    entry: ModelEntry,
+    gpu: Gpu,
+    wanted: str | None,
+    side: int | None,
+    dtype: str | None,
+    reasons: _Reasons,
 ) -> dict[str, dict[str, Any]]:
     """The placement of one model, by its name; nothing for a family that places itself."""
     model: str | Path = entry.name if isinstance(entry.source, str) else entry.source
     try:
-        plan, said = choose(model, gpu, machine.ram_free_gib, side, dtype)
+        plan, said = pick(wanted, model, gpu, machine.ram_free_gib, side, dtype)
     except GlanceBenchError:
         return {}
     if plan is None:

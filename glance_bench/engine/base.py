@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..errors import Failures
+from ..mirror import Mirror
 from ..store import Run
 from ..terminal import Progress
 from .trace import trace
 
-__all__ = ["Engine", "Made", "Team", "Unit", "UnitResult", "Worker"]
+__all__ = ["RETRIES", "Engine", "Made", "Team", "Unit", "UnitResult", "Worker"]
 
 RETRIES = 2
-TIMEOUT = 7200.0  # seconds; about twice what 40 images of 1024 px by 50 steps of FLUX.1-dev take on a V100
 
 
 class Unit(Protocol):
@@ -82,11 +82,15 @@ class Engine(Protocol):
 
 @dataclass
 class Team:
-    """An engine with its patience, and what went wrong so far. One run has one."""
+    """An engine, how patient it is, where else the run is kept, and what went wrong so far. One run has one.
+
+    ``timeout`` is in seconds; by default none is watched for.
+    """
 
     engine: Engine
     retries: int = RETRIES
-    timeout: float = TIMEOUT
+    timeout: float = float("inf")
+    mirror: Mirror | None = None
     failures: list[str] = field(default_factory=list)
     retried: list[dict[str, str]] = field(default_factory=list)
 
@@ -115,6 +119,7 @@ class Team:
                 progress.warn(warning)
             if result.made.path:
                 trace(a_pass, result.made.path)
+                self.publish(result.made.path)
             yield result.unit
         if left:
             self.failures.append(
@@ -122,6 +127,12 @@ class Team:
             )
         if len(self.retried) > again:
             run.sweep()  # what killed workers left
+
+    def publish(self, *paths: str) -> None:
+        """Copy these paths below the run folder to where the run is kept as well, if anywhere."""
+        if self.mirror:
+            for path in paths:
+                self.mirror.push(path)
 
     def settle(self) -> None:
         """Raises Failures when a unit was given up."""

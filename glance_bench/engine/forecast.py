@@ -17,7 +17,7 @@ from ..errors import MissingData, UsageError
 from ..machine import free_ram_gib
 from ..models.checkpoints import family_geometry, read_geometry, read_settings
 from ..models.placement import Plan as Placement
-from ..models.placement import choose
+from ..models.placement import pick
 from ..profiles import Target
 from ..prompts.sources import SOURCES
 from ..registry import PROMPT_SETS
@@ -164,10 +164,13 @@ def _samplers(suite: Suite, shape: Geometry) -> Iterator[tuple[str, Trajectory]]
 
 
 def _placed(subject: Subject, suite: Suite, target: Target) -> Memory:
-    """The fastest plan that fits the device; of a machine that is not here the host memory is taken to suffice."""
+    """What the suite wants, if it fits. Of a machine that is not here the host memory is taken to suffice."""
     ram = free_ram_gib() if target.here else math.inf
+    wanted = suite.placements.get(subject.name, [suite.placement])[-1]
     try:
-        plan, said = choose(subject.path or subject.name, target.gpu, ram, subject.resolution, suite.dtype)
+        plan, said = pick(
+            wanted, subject.path or subject.name, target.gpu, ram, subject.resolution, suite.dtype
+        )
     except UsageError as error:  # a family that places itself
         return Memory(subject.name, None, str(error))
     return Memory(

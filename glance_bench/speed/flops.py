@@ -45,7 +45,7 @@ class Operations:
     def denoise(self, trajectory: Trajectory, evaluations: float) -> float:
         """All of a trajectory's evaluations; fewer or more than its nominal ones cost in proportion."""
         nominal = sum(self.forward + (step.passes - 1) * self.second for step in trajectory.steps)
-        return nominal * evaluations / trajectory.nfe
+        return nominal * evaluations / sum(step.passes for step in trajectory.steps)
 
 
 def count(folder: Path, resolution: tuple[int, int]) -> Operations:

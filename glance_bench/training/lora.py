@@ -29,8 +29,18 @@ from ..errors import GlanceBenchError, UsageError
 from ..sealed import digest_of
 from .prepare import Prepared
 from .recipe import PhaseLevels, Recipe
+from .state import read_state, write_state
 
-__all__ = ["Trained", "add_lora", "save_lora", "train_phase"]
+__all__ = [
+    "Trained",
+    "add_lora",
+    "generator_of",
+    "optimizer_of",
+    "restore_state",
+    "save_lora",
+    "save_state",
+    "train_phase",
+]
 
 ADAPTER = "default"  # the name that diffusers' metadata helper looks for
 SAVE_EVERY = 10  # steps
@@ -129,7 +139,7 @@ def train_phase(
     if accelerator.mixed_precision == "fp16":
         cast_training_params(transformer, dtype=torch.float32)
     parameters = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
-    optimizer = _optimizer(parameters, recipe)
+    optimizer = optimizer_of(parameters, recipe)
     rates = get_scheduler(
         recipe.rate_schedule,
         optimizer,
@@ -138,7 +148,7 @@ def train_phase(
     )
     optimizer, rates = accelerator.prepare(optimizer, rates)
     done = Trained()
-    _restore(state, key, transformer, optimizer, rates, done)
+    restore_state(state, key, transformer, optimizer, rates, done)
     latents = data.latents.to(device)
     inputs = [{name: value.to(device) for name, value in one.items()} for one in data.inputs]
     empty = {name: value.to(device) for name, value in data.empty.items()}
@@ -147,7 +157,7 @@ def train_phase(
     for step in range(len(done.losses), recipe.steps):
         loss = torch.zeros((), device=device)
         for part in range(recipe.batch):  # captions differ in length, so a batch is summed one by one
-            draw = _generator(recipe.seed, phase.name, step, part)
+            draw = generator_of(recipe.seed, phase.name, step, part)
             pick = int(torch.randint(len(latents), (), generator=draw))
             level = phase.sigmas[int(torch.randint(len(phase.sigmas), (), generator=draw))]
             dropped = float(torch.rand((), generator=draw)) < recipe.caption_dropout
@@ -175,16 +185,18 @@ def train_phase(
         done.losses.append(value)
         done.seconds = time.perf_counter() - started
         if (step + 1) % SAVE_EVERY == 0 and step + 1 < recipe.steps:
-            _save(state, key, transformer, optimizer, rates, done)
+            save_state(state, key, transformer, optimizer, rates, done)
         on_step(step + 1, value)
     return done
 
 
-def _generator(*what: Any) -> torch.Generator:
+def generator_of(*what: Any) -> torch.Generator:
+    """A generator seeded by ``what``: a killed run draws again what it would have drawn."""
     return torch.Generator().manual_seed(int(digest_of(list(what))[:15], 16))
 
 
-def _optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+def optimizer_of(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer. Raises GlanceBenchError when its package is missing."""
     settings: dict[str, Any] = {
         "lr": recipe.learning_rate,
         "betas": recipe.betas,
@@ -205,8 +217,16 @@ def _optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.opti
     return made
 
 
-def _save(state: Path, key: str, transformer: nn.Module, optimizer: Any, rates: Any, done: Trained) -> None:
-    temporary = state.with_name(f"{state.name}.tmp")
+def save_state(
+    state: Path,
+    key: str,
+    transformer: nn.Module,
+    optimizer: Any,
+    rates: Any,
+    done: Trained,
+    average: Sequence[Tensor] = (),
+) -> None:
+    """Write what training needs to go on, ``average`` of the adapter's weights included; ``state`` appears whole."""
     content = {
         "key": key,
         "lora": get_peft_model_state_dict(transformer, adapter_name=ADAPTER),
@@ -214,29 +234,21 @@ def _save(state: Path, key: str, transformer: nn.Module, optimizer: Any, rates: 
         "rates": rates.state_dict(),
         "losses": done.losses,
         "seconds": done.seconds,
+        "average": list(average),
     }
-    try:
-        torch.save(content, temporary)
-        os.replace(temporary, state)
-    except RuntimeError as error:  # torch's writer does not say OSError when the disk is full
-        temporary.unlink(missing_ok=True)
-        raise GlanceBenchError(f"{state} cannot be written: {' '.join(str(error).split())[:200]}") from error
+    write_state(state, content)
 
 
-def _restore(
+def restore_state(
     state: Path, key: str, transformer: nn.Module, optimizer: Any, rates: Any, done: Trained
-) -> None:
-    """Go on from ``state`` if it is there, whole, and belongs to ``key``; else start anew."""
-    if not state.is_file():
-        return
-    try:
-        content = torch.load(state, weights_only=True)
-    except Exception:  # a state cut short by a kill or a full disk
-        return
+) -> list[Tensor]:
+    """Go on from ``state`` if it is there, whole, and belongs to ``key``; else start anew. The average, if any."""
+    content = read_state(state)
     if content.get("key") != key:
-        return
+        return []
     set_peft_model_state_dict(transformer, content["lora"], adapter_name=ADAPTER)
     optimizer.load_state_dict(content["optimizer"])
     rates.load_state_dict(content["rates"])
     done.losses = list(content["losses"])
     done.seconds = float(content["seconds"])
+    return list(content["average"])

@@ -59,7 +59,7 @@ class Recipe(_Strict):
     steps: Annotated[int, Field(ge=1)] = 60
     batch: Annotated[int, Field(ge=1)] = 1
     learning_rate: Positive
-    rate_schedule: Literal["constant", "constant_with_warmup"] = "constant"
+    rate_schedule: Literal["constant", "constant_with_warmup", "cosine"] = "constant"
     warmup: Annotated[int, Field(ge=0)] = 10
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw-8bit"
     betas: tuple[Share, Share] = Field((0.9, 0.999), strict=False)
