@@ -30,7 +30,7 @@ from .suite import Profile, Suite
 from .terminal import Progress
 from .weights import WEIGHTS, HubFile, Weights, collected_needs, weights_folder
 
-__all__ = ["Fetched", "fetch", "fetch_suite", "targets_of"]
+__all__ = ["Fetched", "cards_of", "fetch", "fetch_suite", "targets_of"]
 
 RAW = "https://raw.githubusercontent.com"
 ARCHIVES = "https://codeload.github.com"
@@ -113,7 +113,7 @@ def targets_of(suite: Suite) -> list[str]:
     targets = [use.set for use in uses if use.texts is None and use.set in SOURCES]
     models = [MODELS.get(name) for room in rooms for name in room.models if isinstance(name, str)]
     targets += [model.source for model in models if isinstance(model.source, str)]
-    targets += chain.from_iterable(card.published for card in _cards(suite))
+    targets += chain.from_iterable(card.published for card in cards_of(suite))
     suites = [suite, *map(suite.with_profile, suite.profiles)]
     for name in dict.fromkeys(name for one in suites for names in one.metric_names() for name in names):
         make = METRICS.get(name)
@@ -132,7 +132,7 @@ def targets_of(suite: Suite) -> list[str]:
     return list(dict.fromkeys(targets))
 
 
-def _cards(suite: Suite) -> Iterator[SamplerCard]:
+def cards_of(suite: Suite) -> Iterator[SamplerCard]:
     """The cards of the suite's samplers, and of those that a profile has in their place, which it is meant for."""
     rooms: list[Suite | Profile] = [suite, *suite.profiles.values()]
     for room in rooms:

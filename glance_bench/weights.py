@@ -56,8 +56,7 @@ class Weights:
     @property
     def gigabytes(self) -> float:
         """The size as a number (10^9 bytes), 0 for "a few MB"."""
-        number, unit = re.search(r"([\d.]*) ?([GM]B)", self.size).groups()  # type: ignore[union-attr]
-        return float(number or 0) / (1 if unit == "GB" else 1000)
+        return _gigabytes(self.size) or 0.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,11 @@ class HubFile:
             self.repo, self.file, revision=self.revision or locked_commit(self.repo) or "main"
         )
         return Path(found) if isinstance(found, str) else None
+
+    @property
+    def gigabytes(self) -> float | None:
+        """The size as a number (10^9 bytes), None where none is stated."""
+        return _gigabytes(self.size)
 
     def missing(self) -> MissingData:
         """What to say when it is not here."""
@@ -260,6 +264,12 @@ WEIGHTS: dict[str, Weights] = {
         Weights("oneig-reasoning-answers", "1 MB", "yours", converted="answers.npz"),
     )
 }
+
+
+def _gigabytes(size: str) -> float | None:
+    """The number in a size that is written for a reader."""
+    found = re.search(r"([\d.]+) ?([GM])B", size)
+    return float(found[1]) / (1 if found[2] == "G" else 1000) if found else None
 
 
 def weights_folder(name: str) -> Path:

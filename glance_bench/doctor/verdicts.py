@@ -9,7 +9,7 @@ from typing import Any
 from ..engine.plan import model_entry
 from ..errors import GlanceBenchError, UsageError
 from ..models.placement import Plan, pick
-from ..prefetch import targets_of
+from ..prefetch import cards_of, targets_of
 from ..profiles import Gpu
 from ..profiles import choose as choose_profile
 from ..prompts.sources import SOURCES
@@ -165,10 +165,11 @@ def _library(machine: Machine, plan: Plan, reasons: _Reasons) -> None:
 
 
 def _needed(machine: Machine, suite: Suite, entries: list[ModelEntry], reasons: _Reasons) -> tuple[str, ...]:
-    """Models and prompts must be there; returns the metrics' weights that are not."""
+    """Models, prompts and samplers' weights must be there; returns the metrics' weights that are not."""
     wanted = targets_of(suite.model_copy(update={"left_out": []}))
-    models = {str(entry.source) for entry in entries if isinstance(entry.source, str)}
-    needed = [name for name in wanted if name in models or name in SOURCES]
+    played = {name for card in cards_of(suite) for name in card.published}
+    played |= {str(entry.source) for entry in entries if isinstance(entry.source, str)}
+    needed = [name for name in wanted if name in played or name in SOURCES]
     _fetched(machine, needed, reasons)
     return tuple(name for name in wanted if name not in needed and name not in machine.here)
 
@@ -177,8 +178,8 @@ def _fetched(machine: Machine, names: list[str], reasons: _Reasons) -> None:
     """Whether published files are on the machine, and whether there is room for those that are not."""
     absent = [name for name in names if name not in machine.here]
     for name in absent:
-        size = WEIGHTS[name].size if name in WEIGHTS else "prompts"
-        reasons.add(f"{name} is not there ({size})", f"glance-bench prefetch {name}")
+        size = f" ({WEIGHTS[name].size})" if name in WEIGHTS else ""
+        reasons.add(f"{name} is not there{size}", f"glance-bench prefetch {name}")
     total = sum(WEIGHTS[name].gigabytes for name in absent if name in WEIGHTS)
     for disk in machine.disks:
         if disk.what == "hub cache" and disk.free_gb < total:

@@ -22,7 +22,7 @@ from ..profiles import Target
 from ..prompts.sources import SOURCES
 from ..registry import PROMPT_SETS
 from ..samplers.cards import Geometry, load_card, lora_card
-from ..suite import LoraSampler, PromptUse, Suite
+from ..suite import LoraSampler, PromptUse, Suite, TrainedSampler
 from ..trajectory import Trajectory
 from .downloads import downloads
 from .estimate import image_bytes
@@ -148,19 +148,23 @@ def _models(suite: Suite) -> Iterator[tuple[Subject, Geometry]]:
 
 
 def _samplers(suite: Suite, shape: Geometry) -> Iterator[tuple[str, Trajectory]]:
-    """Their names and steps. Who serves the steps costs nothing, so adapters need not be trained for this."""
-    seeds = {entry.name: entry for entry in suite.train}
+    """Names and steps of those that are for the model's family.
+
+    Who serves the steps costs nothing, so adapters need not be trained or fetched for this.
+    """
+    trained = {entry.name: entry for entry in suite.train}
     for sampler in suite.samplers:
-        if isinstance(sampler, str):
-            card = load_card(sampler)
-            yield card.name, card.compile(shape)
-        elif isinstance(sampler, LoraSampler):
+        if isinstance(sampler, LoraSampler):
             card = lora_card(sampler.lora, sampler.scale, sampler.like)
-            yield card.name, card.compile(shape)
         else:
-            trained, trajectory = seeds[sampler.adapters], load_card(sampler.like).compile(shape)
-            for seed in trained.seeds:
-                yield sampler.label + trained.labels(seed)[-1].removeprefix(trained.name), trajectory
+            card = load_card(sampler if isinstance(sampler, str) else sampler.like)
+        names = [card.name]
+        if isinstance(sampler, TrainedSampler):
+            entry = trained[sampler.adapters]
+            names = [sampler.label + entry.labels(seed)[-1].removeprefix(entry.name) for seed in entry.seeds]
+        if shape.family in card.families:
+            trajectory = card.compile(shape)
+            yield from ((name, trajectory) for name in names)
 
 
 def _placed(subject: Subject, suite: Suite, target: Target) -> Memory:

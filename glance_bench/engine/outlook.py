@@ -100,7 +100,8 @@ def lines(document: dict[str, Any]) -> list[str]:
         "",
         *dict.fromkeys(f"{row['source']}: {printable(row['basis'])}" for row in document["samplers"]),
     ]
-    shown.append("hours count making the images alone: training adapters, timing and scoring come on top")
+    shown.append("hours count making the images alone: training adapters, timing and scoring come on top;")
+    shown.append("arithmetic knows neither what a cache saves nor what quantised or offloaded weights add")
     shown.append("")
     if "missing" in document:
         return [*shown, f"missing     {printable(document['missing'])}"]

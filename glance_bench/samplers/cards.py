@@ -31,6 +31,7 @@ from ..trajectory import (
     from_moves,
     slow_fast_is_derived,
 )
+from ..weights import HubFile
 from .experts import Expert, HubLora
 from .listed import Printed, Reshifted, TimestepsOnly
 from .lora_files import contents
@@ -157,11 +158,15 @@ class SamplerCard(_Strict):
         )
 
     @property
+    def hub_files(self) -> list[HubFile]:
+        """The published LoRA files of its experts."""
+        return [expert.lora.published for expert in self.experts if isinstance(expert.lora, HubLora)]
+
+    @property
     def published(self) -> list[str]:
         """What ``prefetch`` fetches for this card: published LoRA files, and the weights of its base."""
-        found = [str(expert.lora.published) for expert in self.experts if isinstance(expert.lora, HubLora)]
         source = MODELS.get(self.base).source if self.base else None
-        return [*found, *([source] if isinstance(source, str) else [])]
+        return [*map(str, self.hub_files), *([source] if isinstance(source, str) else [])]
 
     def digest(self, geometry: Geometry, promised: Mapping[str, str] | None = None) -> str:
         """Hash of everything in the card that can change a model's pixels, the LoRA files' contents included.
