@@ -142,7 +142,11 @@ def scored_records(run: Run) -> pd.DataFrame:
         elif entry["kind"] == "pair":
             if "reference_sha256" not in records:
                 records = run.with_references(records)
-            scores = run.pairs(entry["name"]).assign(_scored=True)
+            scores = run.pairs(entry["name"])
+            if scores.empty:  # a sampler that stands alone has nothing to be compared with
+                own = [column.name for column in make_metric(entry["name"]).columns]
+                scores = scores.reindex(columns=[*PAIR_KEYS, *own])
+            scores = scores.assign(_scored=True)
             records = records.merge(scores, how="left", on=list(PAIR_KEYS), validate="m:1")
             unscored = records.pop("_scored").isna() & records["reference_sha256"].notna()
             refuse_unscored(entry["name"], int(unscored.sum()))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glance_bench.engine.base import Made
+from glance_bench.engine.placements import Outgrown
 from glance_bench.errors import GlanceBenchError
+from glance_bench.models.placement import placement
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Troubled:
             raise GlanceBenchError("transformer/model.safetensors is corrupt")
         if task.label.startswith("memory"):
             raise MemoryError("no room")
+        if task.label.startswith("outgrown"):
+            raise Outgrown("flux.1-dev", placement("group-offload", "flux.1-dev", None, 7.0, "float16"))
         (self._folder / task.label).write_text("done")
         return Made(task.label, ("was warm",) if task.label.startswith("warm") else ())
 

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from glance_bench.cli import app
 from glance_bench.engine import ray as engine_ray
 from glance_bench.engine.base import Team, UnitResult
+from glance_bench.engine.placements import Outgrown
 from glance_bench.engine.ray import RayEngine
 from glance_bench.engine.runner import run_suite
 from glance_bench.errors import Failures, GlanceBenchError
@@ -144,6 +145,17 @@ def test_every_kind_of_trouble_is_the_result_of_its_unit_alone(cluster: None, tm
     assert results["fine-1"] == UnitResult(Task("fine-1"), results["fine-1"].made)
     assert results["warm"].made.warnings == ("was warm",)
     assert seats(doing=False) == [] and not list(tmp_path.glob(".tmp-*"))
+
+
+def test_a_model_that_outgrows_its_placement_ends_the_pass_for_the_runner_to_move_on(
+    cluster: None, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        Outgrown, match="out of memory even for one image under placement group-offload"
+    ) as raised:
+        tried(tmp_path, "outgrown", "fine", workers=1, retries=3, timeout=60)
+    assert raised.value.model == "flux.1-dev" and raised.value.plan.dtype == "float16"
+    assert len(processes(tmp_path, "outgrown")) == 1 and seats(doing=False) == []
 
 
 def test_when_nothing_succeeds_the_rest_is_not_tried(

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..errors import Failures
+from ..errors import Failures, GlanceBenchError
 from ..mirror import Mirror
 from ..store import Run
 from ..terminal import Progress
 from .trace import trace
 
-__all__ = ["RETRIES", "Engine", "Made", "Team", "Unit", "UnitResult", "Worker"]
+__all__ = ["RETRIES", "Engine", "Halt", "Made", "Team", "Unit", "UnitResult", "Worker"]
 
 RETRIES = 2
 
@@ -40,6 +40,13 @@ class Made:
 
     path: str = ""
     warnings: tuple[str, ...] = ()
+
+
+class Halt(GlanceBenchError):
+    """Raised by a worker when other units would fare no better: it ends the map, in the process that maps.
+
+    It travels between processes, so a class with arguments of its own must be picklable.
+    """
 
 
 class Worker(Protocol):
@@ -67,7 +74,8 @@ class Engine(Protocol):
         """The results of ``units`` as they come, each unit at most once; the order may be another one.
 
         ``retries`` is how often a unit that failed is tried again, ``timeout`` how many seconds a try may take.
-        An engine stops early when nothing succeeds any more. No worker is left when the iterator has ended.
+        An engine stops early when nothing succeeds any more. No worker is left when the iterator has ended. Raises the
+        Halt of a worker.
         """
         ...
 

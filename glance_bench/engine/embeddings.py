@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
@@ -14,6 +15,7 @@ from ..store import Run
 
 __all__ = ["Embeddings", "Limited"]
 
+AT_ONCE = 16  # texts that a worker encodes before it looks again
 Limited = tuple[str, int | None]  # a prompt, and the most tokens of it that a sampler takes
 
 
@@ -27,6 +29,10 @@ class Embeddings:
     def __init__(self, run: Run, encoded_by: str) -> None:
         self._run = run
         self._folder = run.folder / "embeddings" / encoded_by[:12]
+        self.look()
+
+    def look(self) -> None:
+        """See what is there now: other workers encode too."""
         self._files = find_sealed(self._folder, "safetensors")
 
     def get(self, model: Any, text: str, limit: int | None = None) -> dict[str, Any]:
@@ -45,8 +51,15 @@ class Embeddings:
         return dict(entry)
 
     def fill(self, model: Any, texts: Iterable[Limited]) -> None:
-        """Encode those of ``texts`` that were not before, for a model that draws without its encoders."""
-        for text, limit in texts:
+        """Encode those of ``texts`` that were not before, for a model that draws without its encoders.
+
+        Workers that do this at the same time start at different texts and look what the others have done by then.
+        """
+        wanted = list(texts)
+        start = random.randrange(len(wanted)) if wanted else 0
+        for number, (text, limit) in enumerate(wanted[start:] + wanted[:start]):
+            if number % AT_ONCE == 0:
+                self.look()
             if _key(text, limit) not in self._files:
                 self.get(model, text, limit)
 

@@ -43,7 +43,7 @@ __all__ = [
 def generate(run: Run, pending: Sequence[Work], progress: Progress, team: Team) -> None:
     """Make every unit of ``pending``, model by model. Each one is published as soon as it is whole.
 
-    Raises Outgrown, from this process, when one image does not fit under the placement that its model has.
+    Raises Outgrown when one image does not fit under the placement that its model has.
     """
     models = list(dict.fromkeys(work.sampler.weights for work in pending))
     ordered = sorted(pending, key=lambda work: models.index(work.sampler.weights))
@@ -125,7 +125,9 @@ class Generator:
 
     def __call__(self, work: Work) -> Made:
         """Make and publish one unit."""
-        warnings, finite = _make(self._run, work, *self._model.of(work))
+        loaded, embeddings = self._model.of(work)
+        embeddings.look()
+        warnings, finite = _make(self._run, work, loaded, embeddings)
         model = work.sampler.model
         if not finite and model not in self._not_finite:
             self._not_finite.add(model)

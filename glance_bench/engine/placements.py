@@ -18,6 +18,7 @@ from ..machine import free_ram_gib
 from ..models.placement import PLANS, Plan, choose, lacking, placement, placements, refuse_emulation
 from ..profiles import Gpu, Target, find_gpus
 from ..suite import LocalModel, Suite
+from .base import Halt
 
 __all__ = ["FORCED", "Outgrown", "moved_on", "plans_of", "settled"]
 
@@ -25,7 +26,7 @@ FORCED = "GLANCE_BENCH_EMULATED_BFLOAT16"
 RESOLVED = ("placement", "device", "dtype", "resolution")  # what makes an earlier choice hold
 
 
-class Outgrown(GlanceBenchError):
+class Outgrown(Halt):
     """One image of ``model`` at a time does not fit where its placement ``plan`` puts it."""
 
     def __init__(self, model: str, plan: Plan) -> None:
@@ -35,6 +36,9 @@ class Outgrown(GlanceBenchError):
         )
         self.model = model
         self.plan = plan
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Outgrown, (self.model, self.plan)
 
 
 def settled(suite: Suite, folder: Path | None = None, target: Target | None = None) -> Suite:

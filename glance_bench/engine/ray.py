@@ -23,7 +23,7 @@ from typing import Any
 
 from ..errors import GlanceBenchError, UsageError
 from ..machine import identity, threads
-from .base import Made, UnitResult, Worker
+from .base import Halt, Made, UnitResult, Worker
 
 __all__ = ["RayEngine", "Seat"]
 
@@ -32,7 +32,14 @@ STARTS = 3  # so many processes in a row that cannot start are no accident
 GIVE_UP = 5  # so many units given up, one after the other, and the rest is not tried
 ENDING = 30.0  # seconds that a killed process is waited for
 OBJECTS = 100_000_000  # bytes; units and answers are a few kilobytes
-PASSED_ON = ("GLANCE_BENCH_CACHE", "GLANCE_BENCH_DATA", "GLANCE_BENCH_LOCK", "HF_HOME", "HF_HUB_CACHE")
+PASSED_ON = (
+    "GLANCE_BENCH_CACHE",
+    "GLANCE_BENCH_DATA",
+    "GLANCE_BENCH_EMULATED_BFLOAT16",
+    "GLANCE_BENCH_LOCK",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+)
 
 
 class Seat:
@@ -53,12 +60,14 @@ class Seat:
             "identity": identity(device),
         }
 
-    def do(self, unit: Any) -> tuple[Made, str | None]:
+    def do(self, unit: Any) -> tuple[Made, str | Halt | None]:
         """What was made of a unit, or why not."""
         try:
             if self._worker is None:
                 self._worker = self._factory()
             return self._worker(unit), None
+        except Halt as halt:
+            return Made(), halt
         except GlanceBenchError as error:
             return Made(), str(error)
         except Exception as error:  # whatever it is, it is the result of this unit and not the end of the run
@@ -249,6 +258,8 @@ class RayEngine:
                 self._idle.append(actor)
             else:
                 self._kill(actor)
+            if isinstance(reason, Halt):
+                raise reason
             ended.append((job, made, reason))
         for ref, (actor, job) in list(self._busy.items()):
             if job.deadline <= time.monotonic():

@@ -80,6 +80,7 @@ def _run_suite(
     with run.lock():
         if team.mirror:
             progress.say(f"{team.mirror.pull()} files brought from {team.mirror.url}")
+            plan = make_plan(suite, folder)  # which may say what this run settled before
         missing = [job for job in plan.jobs if not job.done]
         if missing:
             train_missing(missing, suite, progress)
