@@ -23,6 +23,7 @@ from glance_bench.terminal import Progress
 from glance_bench.trajectory import Step, Trajectory
 
 BLOCKS = 1
+CACHED = "teacher-50-fbcache"
 TOO_LARGE = (
     r"flux\.1-dev at 32x32 does not fit this CPU: encode-then-drop needs 4\d\.\d GiB of memory, where 20\.0 are free; "
     r"quanto-int8 needs"
@@ -47,7 +48,7 @@ def request(models: list[str], samplers: list[str], **changes: Any) -> Request:
 
 @pytest.fixture(scope="module")
 def record() -> SpeedRecord:
-    asked = request(["testbed-flux", "testbed-qwen"], ["uniform-4", "glance-8"], batch=2)
+    asked = request(["testbed-flux", "testbed-qwen"], ["uniform-4", "glance-8", CACHED], batch=2)
     return measure(asked, Progress(quiet=True))
 
 
@@ -61,13 +62,16 @@ def measured(record: SpeedRecord, request: pytest.FixtureRequest) -> ModelSpeed:
 def test_evaluations_are_counted_and_are_the_nominal_ones(measured: ModelSpeed) -> None:
     passes = 2 if measured.family == "qwen_image" else 1
     counted = {one.sampler: one.evaluations for one in measured.samplers}
+    cached = counted.pop(CACHED)
     assert counted == {"teacher-50": 50 * passes, "uniform-4": 4 * passes, "glance-8": 8 * passes}
-    assert all(one.nfe == one.evaluations for one in measured.samplers)
+    assert {one.sampler: one.nfe for one in measured.samplers} == {**counted, CACHED: 50 * passes}
+    assert 0 < cached < 50 * passes, "the cache left out a part"
     assert {one.sampler: one.fewer for one in measured.samplers}["uniform-4"] == 12.5
     assert {one.sampler: one.switches for one in measured.samplers} == {
         "teacher-50": 0,
         "uniform-4": 0,
         "glance-8": 2,
+        CACHED: 0,
     }
 
 
@@ -90,7 +94,7 @@ def test_operations_are_evaluations_and_a_decoding(record: SpeedRecord) -> None:
     flux = record.model("testbed-flux")
     assert flux is not None and flux.forward_tflop > 0 and flux.decode_tflop > 0
     for one in flux.samplers:
-        assert one.tflop == pytest.approx(one.nfe * flux.forward_tflop + flux.decode_tflop)
+        assert one.tflop == pytest.approx(one.evaluations * flux.forward_tflop + flux.decode_tflop)
     qwen = record.model("testbed-qwen")
     assert qwen is not None
     teacher = qwen.samplers[0]
@@ -160,7 +164,7 @@ def test_a_published_model_gets_random_adapters(tmp_path: Path, monkeypatch: pyt
         made.append(file)
 
     monkeypatch.setattr("glance_bench.speed.subject.random_adapter", noted)
-    monkeypatch.setattr("glance_bench.speed.subject.count", lambda folder, size: SMALL)
+    monkeypatch.setattr("glance_bench.speed.subject.count", lambda folder, size, limit: SMALL)
     monkeypatch.setattr("glance_bench.speed.subject.free_ram_gib", lambda: 1000.0)
     subject = resolve("flux.1-dev", request(["flux.1-dev"], ["glance-8"], side=256), tmp_path)
     adapters = [step.adapter for step in subject.samplers[1].trajectory.steps]
@@ -182,6 +186,8 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_loaded(
         request(["testbed-flux"], [], dtype="half")
     with pytest.raises(UsageError, match="--placement quanto: .*quanto-int8"):
         measure(request(["testbed-flux"], [], placement="quanto"), Progress(quiet=True))
+    with pytest.raises(UsageError, match=r"'flux-schnell-4' brings the weights of flux\.1-schnell"):
+        measure(request(["testbed-flux"], ["flux-schnell-4"]), Progress(quiet=True))
     with pytest.raises(UsageError, match="unknown sampler 'uniform-9'"):
         measure(request(["testbed-flux"], ["uniform-9"]), Progress(quiet=True))
     with pytest.raises(UsageError, match="multiples of"):

@@ -117,7 +117,7 @@ class _Session:
             peak_tflops=self.peak.tflops,
             peak_source=self.peak.source,
             overhead=ratio([one for one, _ in bare], [one for _, one in bare]),
-            samplers=summaries(subject.samplers, taken, subject.operations, self.peak.tflops, request.batch),
+            samplers=summaries(subject.samplers, taken, self.peak.tflops, request.batch),
             before=[before for before, _ in states if before],
             after=[after for _, after in states if after],
             notes=self.notes,

@@ -26,11 +26,12 @@ BARE = "native-10"  # steps that the stock scheduler can play too
 
 @dataclass(frozen=True)
 class Played:
-    """A sampler's name and steps, and the most tokens of a prompt that it takes."""
+    """A sampler's name and steps, the most tokens of a prompt that it takes, and what it computes with them."""
 
     name: str
     trajectory: Trajectory
-    limit: int | None = None
+    limit: int | None
+    operations: Operations
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def resolve(name: str, request: Request, scratch: Path) -> Subject:
     geometry = replace(read_geometry(folder, *resolution), adapters=trained_adapters(entry.adapters))
     plan = _plan(name, resolution, request)
     samplers = []
+    operations: dict[int | None, Operations] = {}
     made: dict[str, Path] = {}
     for card in map(load_card, request.samplers):
         if not request.random_weights:
@@ -80,16 +82,16 @@ def resolve(name: str, request: Request, scratch: Path) -> Subject:
         if request.random_weights:
             served = (_with_adapter(step, folder, plan.dtype, scratch, made) for step in trajectory.steps)
             trajectory = replace(trajectory, steps=tuple(served))
-        samplers.append(Played(card.name, trajectory, card.max_sequence_length))
+        limit = card.max_sequence_length
+        operations[limit] = operations.get(limit) or count(folder, resolution, limit)
+        samplers.append(Played(card.name, trajectory, limit, operations[limit]))
     notes = []
     if request.random_weights:
         notes.append("encoding: not measured, the prompt is a random embedding")
     if made:
         notes.append(f"adapters: {', '.join(sorted(made))} are random, of the published recipe's shape")
     bare = load_card(BARE).compile(geometry)
-    return Subject(
-        entry, folder, resolution, tuple(samplers), bare, count(folder, resolution), plan, tuple(notes)
-    )
+    return Subject(entry, folder, resolution, tuple(samplers), bare, operations[None], plan, tuple(notes))
 
 
 def _plan(name: str, resolution: tuple[int, int], request: Request) -> Plan:
