@@ -131,6 +131,8 @@ def scored_records(run: Run) -> pd.DataFrame:
 
     Null where a metric does not apply. Raises GlanceBenchError when an image was never scored.
     """
+    from glance_bench.metrics.choose import make_metric
+
     records = run.records()
     for entry in run.manifest["metrics"]:
         if "imported" in entry:

@@ -181,25 +181,29 @@ class RayEngine:
 
         self._ray = ray
         if not ray.is_initialized():
-            here: dict[str, Any] = {"address": self._address}
-            if self._address is None:
-                cpus = max(len(os.sched_getaffinity(0)), (self._wanted or 1) * self._cpus)
-                here = {
-                    "address": "local",
-                    "num_cpus": cpus,
-                    "include_dashboard": False,
-                    "object_store_memory": OBJECTS,
-                }
-            try:
-                ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise GlanceBenchError(f"no Ray cluster at {self._address}: {_one_line(error)}") from error
-            self._started_it = True
+            self._init()
         room = sum(self._room(node["Resources"]) for node in ray.nodes() if node["Alive"])
         self._size = min(self._wanted or room, room)
         if not self._size:
             what = f"{self._gpus:g} GPU" if self._gpus else f"{self._cpus} CPUs (OMP_NUM_THREADS lowers that)"
             raise GlanceBenchError(f"the Ray cluster has no machine with {what} for a worker")
+
+    def _init(self) -> None:
+        here: dict[str, Any] = {"address": self._address}
+        if self._address is None:
+            cpus = max(len(os.sched_getaffinity(0)), (self._wanted or 1) * self._cpus)
+            here = {"address": "local", "num_cpus": cpus, "object_store_memory": OBJECTS}
+            here["include_dashboard"] = False
+        self._started_it = True  # also where it starts by half
+        for last in (False, True):
+            try:
+                self._ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
+                return
+            except Exception as error:  # a bare one is what Ray raises when it took more than 30 s to start
+                self._ray.shutdown()
+                if last:
+                    where = f"at {self._address}" if self._address else "on this machine"
+                    raise GlanceBenchError(f"no Ray cluster {where}: {_one_line(error)}") from error
 
     def _room(self, resources: dict[str, float]) -> int:
         cpus = int(resources.get("CPU", 0) // self._cpus)
