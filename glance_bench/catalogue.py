@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import GlanceBenchError, MissingData, UsageError, near_misses
 from .registry import METRICS, MODELS, PROMPT_SETS, ModelEntry
+
+if TYPE_CHECKING:
+    from .samplers.cards import SamplerCard
 
 __all__ = ["KINDS", "entries"]
 
@@ -17,7 +20,7 @@ def entries(kind: str) -> list[tuple[str, str]]:
     if kind == "samplers":
         from .samplers.cards import list_cards
 
-        return [(card.name, card.title) for card in list_cards()]
+        return [(card.name, f"{card.title}{_needed(card)}") for card in list_cards()]
     if kind == "metrics":
         return [(name, _metric(name)) for name in METRICS.names()]
     if kind == "prompts":
@@ -30,6 +33,15 @@ def entries(kind: str) -> list[tuple[str, str]]:
 
         return [(name, load_suite(str(path)).title) for name, path in list_suites().items()]
     raise UsageError(f"cannot list {kind!r}; {near_misses(kind, KINDS)}")
+
+
+def _needed(card: SamplerCard) -> str:
+    """The licence of a card's weights, and which of them are not here."""
+    from .samplers.experts import HubLora
+
+    missing = [e.lora.published for e in card.experts if isinstance(e.lora, HubLora)]
+    waits = [f" ({one.missing()})" for one in missing if one.place() is None]
+    return (f"; {card.licence}" if card.licence else "") + "".join(waits)
 
 
 def _absence(model: ModelEntry) -> str:

@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 from .commands.comparing import compare, leaderboard
-from .commands.data import convert, prefetch
+from .commands.data import convert, lock, prefetch
 from .commands.diagnosing import doctor
 from .commands.exchange import export, import_images, import_scores
 from .commands.failing import failures
@@ -50,6 +50,7 @@ for command in (
         tables,
         speed,
         prefetch,
+        lock,
         convert,
         trajectory,
         list_,

@@ -1,7 +1,8 @@
 """Lock files: which commit of every hub repository, and which content of every file, a suite was fetched with.
 
-``glance-bench prefetch SUITE --lock`` writes ``<suite>.lock.yaml``. The file that ``GLANCE_BENCH_LOCK`` names
-binds what is read afterwards: a repository whose revision is otherwise left open is read at the locked commit.
+``glance-bench prefetch SUITE --lock`` writes ``<suite>.lock.yaml``; so does ``lock SUITE``, of what is here already.
+The file that ``GLANCE_BENCH_LOCK`` names binds what is read afterwards: a repository whose revision is otherwise left
+open is read at the locked commit.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shutil
@@ -17,6 +18,7 @@ __all__ = [
     "environment",
     "free_ram_gib",
     "hardware_key",
+    "identity",
     "made_with",
     "processor",
     "settle_threads",
@@ -75,6 +77,28 @@ def made_with() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in LIBRARIES},
     }
+
+
+def identity(device: str) -> dict[str, str]:
+    """What has to be equal for two processes to make the same bytes, by what it is called."""
+    made = made_with()
+    return {
+        "glance_bench": __version__,
+        "code of glance_bench": _code()[:12],
+        "hardware": hardware_key(device),
+        **{name: str(made[name]) for name in ("machine", "threads", "python")},
+        **made["versions"],
+    }
+
+
+@cache
+def _code() -> str:
+    """sha256 over this package's source files."""
+    digest = hashlib.sha256()
+    root = Path(__file__).resolve().parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def environment(device: str) -> dict[str, Any]:

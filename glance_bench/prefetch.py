@@ -24,16 +24,18 @@ from .locks import Pins, read_lock, write_lock
 from .prompts.files import cached, digest, given, manifest, missing
 from .prompts.sources import SOURCES, Source
 from .registry import METRICS, MODELS
+from .samplers.cards import SamplerCard, load_card
 from .sealed import sha256_bytes, write_folder
 from .suite import Profile, Suite
 from .terminal import Progress
-from .weights import WEIGHTS, Weights, collected_needs, weights_folder
+from .weights import WEIGHTS, HubFile, Weights, collected_needs, weights_folder
 
-__all__ = ["Fetched", "fetch", "fetch_suite", "targets_of"]
+__all__ = ["Fetched", "cards_of", "fetch", "fetch_suite", "targets_of"]
 
 RAW = "https://raw.githubusercontent.com"
 ARCHIVES = "https://codeload.github.com"
-_REPO = re.compile(r"([\w.-]+/[\w.-]+)(?:@([0-9a-f]{40}|[\w.-]+))?")
+CARRIED = {"flux", "qwen_image"}  # the families that cards are for
+_REPO = re.compile(r"([\w.-]+/[\w.-]+)(?:@([0-9a-f]{40}|[\w.-]+))?(?::([\w./+=@-]+))?")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Fetched:
 def fetch(
     targets: Iterable[str], lock: Path | None = None, progress: Progress | None = None
 ) -> list[Fetched]:
-    """Fetch prompt sets, weights and hub models (``owner/name`` or ``owner/name@revision``) by name.
+    """Fetch prompt sets, weights, hub models (``owner/name`` or ``owner/name@revision``) and files of theirs
+    (``owner/name:file``) by name.
 
     With ``lock``, what that file pins is fetched as pinned and compared with its digests, and everything else is
     added to it, what was here before as well. What the data folder holds is not fetched; it is pinned as what its
@@ -110,6 +113,7 @@ def targets_of(suite: Suite) -> list[str]:
     targets = [use.set for use in uses if use.texts is None and use.set in SOURCES]
     models = [MODELS.get(name) for room in rooms for name in room.models if isinstance(name, str)]
     targets += [model.source for model in models if isinstance(model.source, str)]
+    targets += chain.from_iterable(card.published for card in cards_of(suite))
     suites = [suite, *map(suite.with_profile, suite.profiles)]
     for name in dict.fromkeys(name for one in suites for names in one.metric_names() for name in names):
         make = METRICS.get(name)
@@ -128,6 +132,20 @@ def targets_of(suite: Suite) -> list[str]:
     return list(dict.fromkeys(targets))
 
 
+def cards_of(suite: Suite) -> Iterator[SamplerCard]:
+    """The cards of the suite's samplers, and of those that a profile has in their place, which it is meant for."""
+    rooms: list[Suite | Profile] = [suite, *suite.profiles.values()]
+    for room in rooms:
+        models = room.models or suite.models
+        families = {MODELS.get(m).family if isinstance(m, str) else m.family for m in models}
+        for sampler in room.samplers or suite.samplers:
+            card = load_card(sampler if isinstance(sampler, str) else sampler.like)
+            if (
+                not families.isdisjoint(card.families) or families - CARRIED
+            ):  # another's runs checkpoints of either
+                yield card
+
+
 def _fetch_one(name: str, pins: Pins, progress: Progress) -> Iterator[Fetched]:
     if name in SOURCES:
         for source in SOURCES[name]:
@@ -140,8 +158,15 @@ def _fetch_one(name: str, pins: Pins, progress: Progress) -> Iterator[Fetched]:
     elif name in WEIGHTS:
         yield _weights(name, pins, progress)
     else:
-        repo, revision = _REPO.fullmatch(name).groups()  # type: ignore[union-attr]
-        yield Fetched(name, *_from_hub(repo, "model", revision, (), pins))
+        repo, revision, file = _REPO.fullmatch(name).groups()  # type: ignore[union-attr]
+        if file is None:
+            yield Fetched(name, *_from_hub(repo, "model", revision, (), pins))
+            return
+        here = HubFile(repo, file, revision).place() is not None
+        folder, _ = _from_hub(repo, "model", revision, (file,), pins)
+        if not (folder / file).is_file():
+            raise GlanceBenchError(f"cannot fetch {name}: the repository has no file {file}")
+        yield Fetched(name, folder / file, not here)
 
 
 def _prompts(name: str, source: Source, pins: Pins, progress: Progress) -> Fetched:

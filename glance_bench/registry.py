@@ -200,6 +200,7 @@ MODELS = Registry(
         "testbed-flux": _packaged("testbed-flux", "flux"),
         "testbed-qwen": _packaged("testbed-qwen", "qwen_image"),
         "flux.1-dev": ModelEntry("flux.1-dev", "flux", "flux.1-dev"),
+        "flux.1-schnell": ModelEntry("flux.1-schnell", "flux", "flux.1-schnell"),
         "qwen-image": ModelEntry("qwen-image", "qwen_image", "qwen-image"),
     },
     "glance_bench.models",

@@ -15,6 +15,7 @@ The document (schema ``glance-bench/results/2``)::
                    cells: {column: {value, low, high, n, prompts, interval, recipe, note?, replicates?, pairs?,
                            rank?, against_reference?: {difference, low, high, n}}}}]}]
     waiting    {metric: what it waits for}, absent when nothing does
+    sources    {sampler: {licence?, citation?}} as its card states them, absent when none does
     timing     [{model, sampler, hardware, batch_size, n, components: {name: {median, q25, q75}}, speedup}]
 
 ``rank`` is "best" for the best value among the samplers other than the reference, "tied" where the paired
@@ -22,8 +23,8 @@ interval against that best one holds zero. Intervals are at 95 %, see ``stats``:
 means, Wilson for rates of failure, group jackknife (with what it left out, for later pairing) for corpus
 metrics. ``made_of`` holds the checkpoint, the card and the trajectory as digests, and resolution, device,
 dtype and, where it changes pixels, placement; null for images made elsewhere. Everything but ``timing``,
-``tables`` and ``waiting`` is a function of images, prompts and recipes, and enters the ``digest``; the ``seal`` is a
-digest of the whole document.
+``tables``, ``sources`` and ``waiting`` is a function of images, prompts and recipes, and enters the ``digest``; the
+``seal`` is a digest of the whole document.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["build", "load_metrics", "results_digest", "scored_records"]
 
 DIGITS = 10  # significant digits kept, so that the last bits of a library do not change the digest
-OUTSIDE = ("timing", "waiting", "tables", "digest", "seal")
+OUTSIDE = ("timing", "waiting", "sources", "tables", "digest", "seal")
 MADE_OF = ("checkpoint", "card", "resolution", "device", "dtype", "generation_version")
 COMPONENTS = ("encode", "denoise", "decode", "total")
 
@@ -98,6 +99,8 @@ def build(
     }
     if manifest.get("waiting"):
         document["waiting"] = manifest["waiting"]
+    if sources := _sources(manifest):
+        document["sources"] = sources
     document = _rounded(document)
     document["timing"] = _rounded(_timing(run.timing(), {b["model"]: b["reference"] for b in boards}))
     document["tables"] = dict(tables or {})
@@ -128,6 +131,8 @@ def scored_records(run: Run) -> pd.DataFrame:
 
     Null where a metric does not apply. Raises GlanceBenchError when an image was never scored.
     """
+    from glance_bench.metrics.choose import make_metric
+
     records = run.records()
     for entry in run.manifest["metrics"]:
         if "imported" in entry:
@@ -139,7 +144,11 @@ def scored_records(run: Run) -> pd.DataFrame:
         elif entry["kind"] == "pair":
             if "reference_sha256" not in records:
                 records = run.with_references(records)
-            scores = run.pairs(entry["name"]).assign(_scored=True)
+            scores = run.pairs(entry["name"])
+            if scores.empty:  # a sampler that stands alone has nothing to be compared with
+                own = [column.name for column in make_metric(entry["name"]).columns]
+                scores = scores.reindex(columns=[*PAIR_KEYS, *own])
+            scores = scores.assign(_scored=True)
             records = records.merge(scores, how="left", on=list(PAIR_KEYS), validate="m:1")
             unscored = records.pop("_scored").isna() & records["reference_sha256"].notna()
             refuse_unscored(entry["name"], int(unscored.sum()))
@@ -180,6 +189,15 @@ def _board(
             for name, own in groups.items()
         ],
     }
+
+
+def _sources(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """What the cards state about whose each sampler is."""
+    stated = {
+        entry["sampler"]: {key: entry[key] for key in ("licence", "citation") if entry.get(key)}
+        for entry in manifest["samplers"]
+    }
+    return {name: source for name, source in stated.items() if source}
 
 
 def _made_of(run: Run, unit: str) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,11 +87,16 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _own() -> str:
+    """A name that no other writer has: on a shared file system two machines may have processes of one number."""
+    return f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
 def write_atomic(path: Path, data: bytes, *, flush: bool = True) -> None:
     """Write ``data`` under a temporary name beside ``path``, flush it to the disk, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name[-64:]}")
-    with temporary.open("wb") as file:
+    temporary = path.with_name(f".tmp-{_own()}-{path.name[-64:]}")
+    with _naming(path), temporary.open("wb") as file:
         file.write(data)
         if flush:
             file.flush()
@@ -105,11 +111,23 @@ def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
 
     The files are not flushed: the folder's own record must hold their sizes and digests.
     """
-    temporary = place.with_name(f".tmp-{os.getpid()}-{place.name}")
+    temporary = place.with_name(f".tmp-{_own()}-{place.name}")
     temporary.mkdir(parents=True)
     for name, data in files.items():
-        (temporary / name).write_bytes(data)
+        with _naming(place / name):
+            (temporary / name).write_bytes(data)
     temporary.rename(place)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A full disk is told by the system without the name of the file: here it gets one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager

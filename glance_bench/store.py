@@ -46,7 +46,7 @@ from .sealed import (
     write_json,
 )
 from .strips import STRIP_COLUMNS, strip_rows
-from .units import PAIR_KEYS, RECORD_COLUMNS, UnitInfo, content_key, read_unit
+from .units import PAIR_KEYS, RECORD_COLUMNS, UnitInfo, content_key, read_unit, refuse_outside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,9 +84,11 @@ class Run:
         """What this run consists of: ``name``, ``units``, ``samplers``, ``adapters``, ``metrics``, ``timing``,
         ``strips``.
 
-        Raises GlanceBenchError when the folder is not a run.
+        Raises GlanceBenchError when the folder is not a run, Damaged when it names folders outside it.
         """
-        return self._json("manifest.json")
+        manifest = self._json("manifest.json")
+        refuse_outside(self.folder / "manifest.json", manifest)
+        return manifest
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
@@ -95,7 +97,7 @@ class Run:
         except FileNotFoundError as error:
             self._refuse_kept()
             raise GlanceBenchError(f"{self.folder} is not a run folder: it has no {name}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Damaged(path, f"is not JSON ({error})") from error
 
     def _refuse_kept(self) -> None:
@@ -129,7 +131,8 @@ class Run:
     def records(self) -> pd.DataFrame:
         """One row an image, columns RECORD_COLUMNS; ``image`` is relative to the run folder.
 
-        ``evaluations`` counts the transformer's passes for that image. Raises Damaged for a bad file.
+        ``evaluations`` counts the transformer's passes for that image, a part of one where a cache left out the rest;
+        files of earlier versions have whole numbers. Raises Damaged for a bad file.
         """
         import pandas as pd
         import pyarrow as pa

@@ -104,7 +104,7 @@ PlanName = Literal[  # models.placement.PLANS
     "sequential",
 ]
 Placement = Annotated[
-    Literal["auto"] | PlanName | None,
+    Literal["auto", PlanName] | None,
     Field(description="where a model's parts lie; auto: the fastest that fits; null: whole, on the device"),
 ]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]

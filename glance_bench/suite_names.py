@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from .errors import UsageError, near_misses
+from .keys import refuse_key
 from .registry import FAMILIES, METRICS, MODELS, PROMPT_SETS
 from .samplers.cards import load_card
 
@@ -83,6 +84,11 @@ def _samplers(room: Suite | Profile, at: Place, suite: Suite) -> Iterator[tuple[
 
 def _metrics(room: Suite | Profile, at: Place, suite: Suite) -> Iterator[tuple[Place, str]]:
     metrics = room.metrics or []
+    for place, name in (("judge", room.judge or ""), *(("metrics", metric) for metric in metrics)):
+        try:
+            refuse_key(name)
+        except UsageError as error:
+            yield (*at, place), str(error)
     yield from _twice("metric", metrics, (*at, "metrics"))
     for number, metric in enumerate(metrics):
         if metric not in METRICS:

@@ -3,13 +3,14 @@
 Never a by-product of generation, and outside every digest. The samplers of a model are played in turn in each
 round, every other round backwards, so that a machine that slows down slows all of them. When a sampler is
 added later, its session plays the teacher too, so that there is something to compare it with. Samplers can be timed
-again, in a new session: its files stand beside the earlier ones, and all of them count.
+again, in a new session: its files stand beside the earlier ones, and all of them count. A sampler with weights of its
+own is timed between the others all the same, so both checkpoints are loaded then.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,7 +38,7 @@ COLUMNS = {
     "batch_size": "int64",
     "component": "string",
     "seconds": "float64",
-    "evaluations": "int64",
+    "evaluations": "float64",
     "peak_gib": "float64",
 }
 COMPONENTS = ("encode", "denoise", "decode")
@@ -105,14 +106,17 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
     with progress.task("time", len(prompts) * sum(len(played) for *_, played in groups)) as advance:
         for model, wanted, anchor, played in groups:
             gauge = Gauge(plan.suite.device)
-            loaded = load_model(model, plan.suite.device, plan.suite.dtype)
-            encoded = _encoded_before(loaded, model, prompts)
+            loaded = {
+                weights: load_model(weights, plan.suite.device, plan.suite.dtype)
+                for weights in dict.fromkeys(sampler.weights for _, sampler in played)
+            }
+            encoded = _encoded_before(loaded, [sampler for _, sampler in played], prompts)
             session = datetime.now(UTC).isoformat(timespec="milliseconds")
             rows: list[dict[str, Any]] = []
             for repeat, sampler in played:
                 for prompt in prompts:
                     gauge.start()
-                    measured = _measure(loaded, sampler, prompt, repeat or 0, encoded.get(prompt.id))
+                    measured = _measure(loaded[sampler.weights], sampler, prompt, repeat or 0, encoded)
                     if repeat is not None:
                         rows += _rows(sampler, session, plan, prompt, repeat, measured, gauge.peak())
                     advance(1, f"{model.name} {sampler.name}")
@@ -125,27 +129,42 @@ def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progr
                 trace("time", key)
 
 
-def _encoded_before(loaded: Any, model: PlannedModel, prompts: Sequence[Any]) -> dict[str, tuple[Any, float]]:
-    """By prompt id, for a placement that has no encoders while it draws: then encoding is timed once, before."""
-    if model.placement is None or not model.placement.drops_encoders:
-        return {}
-    loaded.encode([prompts[0].text])  # loads the encoders
-    return {prompt.id: _encode(loaded, prompt) for prompt in prompts}
+Encoded = dict[
+    tuple[PlannedModel, int | None, str], tuple[Any, float]
+]  # an embedding, and the seconds it took
 
 
-def _encode(model: Any, prompt: Any) -> tuple[Any, float]:
+def _encoded_before(
+    loaded: Mapping[PlannedModel, Any], samplers: Sequence[PlannedSampler], prompts: Sequence[Any]
+) -> Encoded:
+    """For a placement that has no encoders while it draws: then encoding is timed once, before."""
+    encoded: Encoded = {}
+    for sampler in samplers:
+        weights, limit = sampler.weights, sampler.card.max_sequence_length
+        if (
+            weights.placement
+            and weights.placement.drops_encoders
+            and (weights, limit, prompts[0].id) not in encoded
+        ):
+            loaded[weights].encode([prompts[0].text])  # loads the encoders
+            for prompt in prompts:
+                encoded[weights, limit, prompt.id] = _encode(loaded[weights], prompt, limit)
+    return encoded
+
+
+def _encode(model: Any, prompt: Any, limit: int | None) -> tuple[Any, float]:
     started = time.perf_counter()
-    embeds = model.encode([prompt.text])
+    embeds = model.encode([prompt.text], *([] if limit is None else [limit]))
     return embeds, time.perf_counter() - started
 
 
-def _measure(
-    model: Any, sampler: PlannedSampler, prompt: Any, seed: int, encoded: tuple[Any, float] | None
-) -> Recorder:
+def _measure(model: Any, sampler: PlannedSampler, prompt: Any, seed: int, encoded: Encoded) -> Recorder:
     recorder = Recorder()
     size = sampler.model.resolution
     noise = model.noise([seed], resolution=size)
-    embeds, recorder.seconds["encode"] = encoded or _encode(model, prompt)
+    limit = sampler.card.max_sequence_length
+    before = encoded.get((sampler.weights, limit, prompt.id))
+    embeds, recorder.seconds["encode"] = before or _encode(model, prompt, limit)
     started = time.perf_counter()
     model.sample(sampler.trajectory, embeds, noise, recorder, resolution=size)
     recorder.seconds["total"] = recorder.seconds["encode"] + time.perf_counter() - started
@@ -169,7 +188,7 @@ def _rows(
         "prompt_id": prompt.id,
         "repeat": repeat,
         "batch_size": 1,
-        "evaluations": round(measured.evaluations),
+        "evaluations": round(measured.evaluations, 6),
         "peak_gib": memory.resident if memory.allocated is None else memory.allocated,
     }
     return [

@@ -19,18 +19,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UsageError
+from .errors import UsageError, near_misses
 
 FloatArray = NDArray[np.float64]
 
 TIMESTEPS = 1000  # pipelines scale t_cond by this constant on its way through the scheduler
 TEACHER_STEPS = 50
+SOLVERS = ("euler", "heun", "ab2", "dpmpp-2m")
 SLOW_REGION = 10  # Glance: steps 0..9 of the teacher's 50 are the slow phase, the rest the fast phase
 
 
 @dataclass(frozen=True)
 class Step:
-    """One Euler step. ``sigma``, ``sigma_next`` and ``t_cond`` lie in [0, 1].
+    """One step of the solver. ``sigma``, ``sigma_next`` and ``t_cond`` lie in [0, 1].
 
     ``t_cond`` is the time that the model is told (the diffusers timestep / 1000); published code exists in
     which it differs from ``sigma``. ``adapter`` is the path of a LoRA file or None for the bare model,
@@ -72,11 +73,15 @@ class Phase:
 class Trajectory:
     """A non-empty sequence of steps; they need not connect: a published sampler restarts at sigma 1.
 
+    ``solver`` is one of SOLVERS, see ``models.scheduler``; ``cache`` is an option of ``samplers.options`` or None.
     Raises UsageError when it is empty, or a sigma or t_cond lies outside [0, 1] or is not finite, or a step
-    has no pass.
+    has no pass; for an unknown solver, for one of second order where the model is told another noise level than the
+    one that is stepped, and for heun with a cache.
     """
 
     steps: tuple[Step, ...]
+    solver: str = "euler"
+    cache: object | None = None
 
     def __post_init__(self) -> None:
         if not self.steps:
@@ -86,14 +91,27 @@ class Trajectory:
                 raise UsageError(f"step {index}: sigma, sigma_next and t_cond must lie in [0, 1], got {step}")
             if step.passes < 1:
                 raise UsageError(f"step {index}: passes must be at least 1, got {step.passes}")
+            if self.solver != "euler" and step.t_cond not in (step.sigma, told(step.sigma)):
+                told_else = f"is told the level it is at, {step.sigma}, not {step.t_cond}"
+                raise UsageError(f"step {index}: solver {self.solver!r} needs a model that {told_else}")
+        if self.solver not in SOLVERS:
+            raise UsageError(f"unknown solver {self.solver!r}; {near_misses(self.solver, SOLVERS)}")
+        if self.cache is not None and self.solver == "heun":
+            raise UsageError("solver heun, which evaluates twice a step, takes no cache")
 
     def __len__(self) -> int:
         return len(self.steps)
 
     @property
+    def costs(self) -> tuple[int, ...]:
+        """Nominal evaluations of each step: its passes; twice as many with heun, but not for a step to 0."""
+        double = self.solver == "heun"
+        return tuple(step.passes * (2 if double and step.sigma_next > 0 else 1) for step in self.steps)
+
+    @property
     def nfe(self) -> int:
-        """Nominal number of function evaluations for one image."""
-        return sum(step.passes for step in self.steps)
+        """Nominal number of function evaluations for one image, without what a cache leaves out."""
+        return sum(self.costs)
 
     @property
     def sigmas(self) -> FloatArray:
@@ -123,9 +141,14 @@ class Trajectory:
     def to_rows(self) -> list[dict[str, Any]]:
         """Plain data, one dict a step, without the phase names: everything here can change a pixel.
 
-        ``adapter`` is a path; what the file holds is hashed by the card that named it.
+        ``adapter`` is a path; what the file holds is hashed by the card that named it. With another solver than
+        euler there are also ``solver`` and the step's ``cost``.
         """
-        return [{k: v for k, v in asdict(step).items() if k != "phase"} for step in self.steps]
+        rows = [{k: v for k, v in asdict(step).items() if k != "phase"} for step in self.steps]
+        if self.solver != "euler":
+            for row, cost in zip(rows, self.costs, strict=True):
+                row |= {"solver": self.solver, "cost": cost}
+        return rows
 
 
 @dataclass(frozen=True)
@@ -331,6 +354,8 @@ def from_moves(
     guidance: float | None = None,
     passes: int = 1,
     phases: Sequence[Phase] = (),
+    solver: str = "euler",
+    cache: object | None = None,
 ) -> Trajectory:
     """The trajectory that makes these moves, which need not connect.
 
@@ -353,7 +378,9 @@ def from_moves(
             )
             for phase in phases
             for i in range(phase.start, phase.stop)
-        )
+        ),
+        solver,
+        cache,
     )
 
 

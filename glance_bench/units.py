@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .sealed import Damaged, digest_of
 
-__all__ = ["PAIR_KEYS", "RECORD_COLUMNS", "UnitInfo", "content_key", "read_signed", "read_unit"]
+__all__ = [
+    "PAIR_KEYS",
+    "RECORD_COLUMNS",
+    "UnitInfo",
+    "content_key",
+    "read_signed",
+    "read_unit",
+    "refuse_outside",
+]
 
 RECORD_COLUMNS = {
     "model": "string",
@@ -26,11 +34,12 @@ RECORD_COLUMNS = {
     "finite": "bool",
     "black": "bool",
     "truncated": "bool",
-    "evaluations": "int64",
+    "evaluations": "float64",
     "batch_size": "int64",
 }
 
 
+ROOMS = ("units", "scores", "features", "timing", "strips")  # the folders of a run that a manifest names
 PAIR_KEYS = ("image_sha256", "reference_sha256", "prompt_id")
 
 
@@ -46,6 +55,20 @@ class UnitInfo:
     folder: str
 
 
+def refuse_outside(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Raises Damaged where a run's manifest, which may be anybody's, names a folder outside the run's own rooms."""
+    for entry in ("units", "metrics", "timing", "strips"):
+        for listed in manifest.get(entry, ()):
+            folder = listed.get("folder") if isinstance(listed, dict) else ""
+            if folder is not None and not (isinstance(folder, str) and _is_inside(folder)):
+                raise Damaged(path, f"names a folder outside the run: {str(folder)[:80]!r}")
+
+
+def _is_inside(folder: str) -> bool:
+    parts = PurePosixPath(folder).parts
+    return len(parts) > 1 and parts[0] in ROOMS and ".." not in parts
+
+
 def read_unit(folder: Path) -> dict[str, Any]:
     """A unit's ``unit.json``. Raises FileNotFoundError when it is absent, Damaged when it is not whole."""
     return read_signed(folder)[0]
@@ -58,7 +81,7 @@ def read_signed(folder: Path) -> tuple[dict[str, Any], str]:
         document = json.loads(path.read_bytes())
         digest = document.pop("digest")
         names = [file["file"] for file in [*document["images"], document["records"]]]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Damaged(path, f"is not a unit record ({error})") from error
     if digest != digest_of(document):
         raise Damaged(path, "was altered: its content does not match its own digest")

@@ -18,7 +18,7 @@ from glance_bench.errors import MissingData, UsageError, near_misses
 from glance_bench.locks import locked_commit
 from glance_bench.resources import cache_dir
 
-__all__ = ["WEIGHTS", "Weights", "collected_needs", "find_weights", "needs", "weights_folder"]
+__all__ = ["WEIGHTS", "HubFile", "Weights", "collected_needs", "find_weights", "needs", "weights_folder"]
 
 _collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
 
@@ -56,8 +56,42 @@ class Weights:
     @property
     def gigabytes(self) -> float:
         """The size as a number (10^9 bytes), 0 for "a few MB"."""
-        number, unit = re.search(r"([\d.]*) ?([GM]B)", self.size).groups()  # type: ignore[union-attr]
-        return float(number or 0) / (1 if unit == "GB" else 1000)
+        return _gigabytes(self.size) or 0.0
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a hub repository that a sampler card names. Its text is what ``prefetch`` calls it.
+
+    ``revision`` is a commit or tag; None is the newest until a lock file pins it. ``size`` is for a reader.
+    """
+
+    repo: str
+    file: str
+    revision: str | None = None
+    size: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.repo}{f'@{self.revision}' if self.revision else ''}:{self.file}"
+
+    def place(self) -> Path | None:
+        """Where it lies in the hub's own cache; None when it is not on this machine. The network is never asked."""
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(
+            self.repo, self.file, revision=self.revision or locked_commit(self.repo) or "main"
+        )
+        return Path(found) if isinstance(found, str) else None
+
+    @property
+    def gigabytes(self) -> float | None:
+        """The size as a number (10^9 bytes), None where none is stated."""
+        return _gigabytes(self.size)
+
+    def missing(self) -> MissingData:
+        """What to say when it is not here."""
+        size = f" ({self.size})" if self.size else ""
+        return MissingData(f"waits for {self.file} of {self.repo}{size}: glance-bench prefetch {self}")
 
 
 _ONEIG = "https://raw.githubusercontent.com/OneIG-Bench/OneIG-Benchmark/41b49831e79e6dde5323618c164da1c4cf0f699d/scripts"
@@ -70,6 +104,13 @@ WEIGHTS: dict[str, Weights] = {
             "34 GB",
             "FLUX.1 [dev] Non-Commercial License",
             repo="black-forest-labs/FLUX.1-dev",
+            files=("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"),
+        ),
+        Weights(
+            "flux.1-schnell",
+            "34 GB",
+            "Apache-2.0",
+            repo="black-forest-labs/FLUX.1-schnell",
             files=("model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"),
         ),
         Weights(
@@ -223,6 +264,12 @@ WEIGHTS: dict[str, Weights] = {
         Weights("oneig-reasoning-answers", "1 MB", "yours", converted="answers.npz"),
     )
 }
+
+
+def _gigabytes(size: str) -> float | None:
+    """The number in a size that is written for a reader."""
+    found = re.search(r"([\d.]+) ?([GM])B", size)
+    return float(found[1]) / (1 if found[2] == "G" else 1000) if found else None
 
 
 def weights_folder(name: str) -> Path:

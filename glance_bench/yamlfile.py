@@ -1,4 +1,8 @@
-"""YAML files checked against a pydantic model; errors name file, line, key and the nearest valid key."""
+"""YAML files checked against a pydantic model; errors name file, line, key and the nearest valid key.
+
+A file may be anybody's: tags that ask for objects are refused, and so are aliases that refer to what they stand in or
+that unfold to more than a suite could need.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +18,42 @@ __all__ = ["line_of", "read_yaml", "validated"]
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = Sequence[str | int]
+LARGEST = 200_000  # values in a file, aliases unfolded
+DEEPEST = 50  # brackets inside each other
+PLAIN = {  # what YAML 1.2 gives values that carry no tag
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "map", "seq")
+}
 
 
 def read_yaml(path: Path) -> Any:
     """The file as ruamel.yaml's round-trip tree, a mapping, whose nodes remember their lines.
 
-    Raises UsageError when the file is missing, not UTF-8, not YAML 1.2, has a key twice, or is no mapping.
+    Raises UsageError when the file is missing, not UTF-8, not YAML 1.2, has a key twice, or is no mapping, and for
+    tags, circles, and aliases that unfold beyond LARGEST values.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.constructor import DuplicateKeyError, RoundTripConstructor
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.scanner import RoundTripScanner, ScannerError
 
+    class Shallow(RoundTripScanner):
+        def fetch_flow_collection_start(self, *arguments: Any, **named: Any) -> None:
+            if len(self.flow_context) > DEEPEST:  # the time that the scanner takes grows with the cube of it
+                raise ScannerError(None, None, "nested too deeply", self.reader.get_mark())
+            super().fetch_flow_collection_start(*arguments, **named)
+
+    class Checked(RoundTripConstructor):
+        def construct_document(self, node: Any) -> Any:
+            _check_plain(path, node)
+            return super().construct_document(node)
+
+    yaml = YAML(typ="rt")
+    yaml.Scanner, yaml.Constructor = Shallow, Checked
     try:
-        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise UsageError(f"{path}: is nested too deeply") from error
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -42,6 +69,32 @@ def read_yaml(path: Path) -> Any:
     if not isinstance(tree, dict):
         raise UsageError(f"{path}:1: expected a mapping of keys to values")
     return tree
+
+
+def _check_plain(path: Path, root: Any) -> None:
+    """Refuse what is no plain value, before anything is made of it. ``root`` is ruamel's node of the document."""
+    sizes: dict[int, int | None] = {}  # by node; None while the node is open
+
+    def size(node: Any) -> int:
+        line = node.start_mark.line + 1
+        if id(node) in sizes:
+            known = sizes[id(node)]
+            if known is None:
+                raise UsageError(f"{path}:{line}: an alias refers to what it stands in")
+            return known
+        if str(node.tag) not in PLAIN:
+            tag = str(node.tag).replace("tag:yaml.org,2002:", "!!")
+            raise UsageError(f"{path}:{line}: the tag {tag[:60]!r} is not read here: plain values only")
+        sizes[id(node)] = None
+        inner = node.value if isinstance(node.value, list) else ()
+        total = 1 + sum(size(one) for part in inner for one in (part if isinstance(part, tuple) else (part,)))
+        if total > LARGEST:
+            raise UsageError(f"{path}:{line}: unfolds to more than {LARGEST} values")
+        sizes[id(node)] = total
+        return total
+
+    if root is not None:
+        size(root)
 
 
 def validated(model: type[Model], path: Path, tree: Any, context: Any = None) -> Model:

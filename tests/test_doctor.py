@@ -152,6 +152,19 @@ def test_a_suite_whose_metrics_wait_runs_and_says_so() -> None:
     assert stand_in["stands_in"] and "TINY MODELS STAND IN" in stand_in["status"]
 
 
+def test_what_a_sampler_plays_must_be_there(tmp_path: Path) -> None:
+    file = tmp_path / "turbo.yaml"
+    file.write_text(
+        "version: 1\nname: turbo\nprompts: [{set: testbed}]\nsamplers: [flux-turbo-8]\n"
+        "models: [flux.1-dev]\ndevice: cuda\ndtype: bfloat16\n"
+    )
+    (told,) = judged("h100-80gb", str(file))["suites"]
+    assert "FLUX.1-Turbo-Alpha:diffusion_pytorch_model.safetensors is not there" in told["status"]
+    assert told["cures"] == [
+        "glance-bench prefetch alimama-creative/FLUX.1-Turbo-Alpha:diffusion_pytorch_model.safetensors"
+    ]
+
+
 def test_libraries_that_are_old_or_absent_are_named_with_their_line(tmp_path: Path) -> None:
     libraries = [
         {"name": "diffusers", "wanted": ">=0.42", "found": "0.30.0"},

@@ -37,6 +37,7 @@ profiles:
     models: [flux.1-dev, qwen-image]
     device: cuda
     dtype: float16
+    placement: auto
 """
 
 
@@ -260,6 +261,19 @@ def test_the_forecast_has_the_plans_samplers_and_images(name: str) -> None:
         (one.model.name, one.name, one.trajectory.nfe) for one in plan.samplers
     ]
     assert sum(row.images for row in made.rows) == plan.images
+
+
+def test_a_card_for_another_family_is_left_out_and_what_it_publishes_is_a_download(tmp_path: Path) -> None:
+    file = tmp_path / "mixed.yaml"
+    file.write_text(COCO.replace("samplers: [", "samplers: [flux-turbo-8, flux-schnell-4, "))
+    suite = load_suite(str(file)).with_profile("v100-32gb")
+    document = outlook(Run(tmp_path / "run"), suite, V100)
+    played = {(row["model"], row["sampler"], row["nfe"]) for row in document["samplers"]}
+    assert ("flux.1-dev", "flux-turbo-8", 8) in played and ("flux.1-dev", "flux-schnell-4", 4) in played
+    assert not any(model == "qwen-image" and sampler.startswith("flux-") for model, sampler, _ in played)
+    sizes = {one["name"]: one["gb"] for one in document["downloads"]}
+    assert sizes["alimama-creative/FLUX.1-Turbo-Alpha:diffusion_pytorch_model.safetensors"] == 0.7
+    assert sizes["flux.1-schnell"] == 34.0
 
 
 def test_only_plan_may_take_a_profile_of_another_machine(

@@ -68,3 +68,10 @@ def test_without_a_teacher_the_first_sampler_is_the_reference(tmp_path: Path, fa
     board = json.loads((run.folder / "results.json").read_text())["boards"][0]
     assert board["reference"] == "uniform-8"
     assert ["psnr" in row["cells"] for row in board["samplers"]] == [False, True]
+
+
+def test_a_sampler_that_stands_alone_has_no_pairs_and_no_value(tmp_path: Path, fakes: None) -> None:  # noqa: F811
+    run = make(tmp_path, **{**USES, "samplers": ["uniform-8"]}, timing={"repeats": 0})
+    built = json.loads((run.folder / "results.json").read_text())
+    (row,) = built["boards"][0]["samplers"]
+    assert "psnr" not in row["cells"] and "contrast" in row["cells"]

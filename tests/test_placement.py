@@ -7,7 +7,7 @@ import pytest
 
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.machine import free_ram_gib
-from glance_bench.models.placement import PLANS, choose, placement, placements, refuse_emulation
+from glance_bench.models.placement import PLANS, choose, pick, placement, placements, refuse_emulation
 from glance_bench.models.sizes import PUBLISHED, sizes_of
 from glance_bench.profiles import Gpu, parse_gpus
 from glance_bench.registry import MODELS
@@ -121,6 +121,18 @@ def test_auto_takes_the_fastest_that_fits(gpu, ram, model, name, dtype, encoding
     for faster in PLANS[: plan.speed_rank]:
         assert reasons[faster].startswith("needs ")
     assert reasons[name] == f"fits: {plan}"
+
+
+def test_what_a_suite_does_not_ask_for_it_does_not_get() -> None:
+    plan, said = pick(None, "flux", V100_32, 64, 1024, "float16")
+    assert plan is None and list(said) == ["all-on-gpu"]
+    assert said["all-on-gpu"].startswith("needs 34.") and "placement: auto" in said["all-on-gpu"]
+    assert pick("encode-then-drop", "flux", V100_32, 64, 1024, "float16")[0] == placement(
+        "encode-then-drop", "flux", 1024, 7.0, "float16"
+    )
+    assert pick("auto", "flux", V100_32, 64, 1024) == choose("flux", V100_32, 64, 1024)
+    whole, _ = pick(None, "qwen_image", H100_80, 128, 1024, "float16")
+    assert whole and (whole.dtype, whole.encoding) == ("float16", "float16")  # nothing widens it
 
 
 def test_too_little_of_either_memory_is_said_in_numbers() -> None:

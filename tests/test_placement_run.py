@@ -12,7 +12,7 @@ from glance_bench.engine.generate import check_device
 from glance_bench.engine.placements import settled
 from glance_bench.engine.plan import make_plan
 from glance_bench.engine.runner import run_suite
-from glance_bench.errors import GlanceBenchError
+from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.models.flux import FluxFamily
 from glance_bench.models.recorder import Recorder
 from glance_bench.profiles import Gpu
@@ -127,7 +127,7 @@ def test_a_machine_too_small_for_every_plan_is_told_what_each_lacks(monkeypatch:
     on(monkeypatch, V100_16, ram=60.0)
     given = load_suite("coco").with_profile("v100-16gb")
     with pytest.raises(GlanceBenchError, match="model 'qwen-image': no placement fits Tesla V100") as caught:
-        make_plan(given)  # before it misses weights or prompts
+        settled(given)
     assert "group-offload needs" in str(caught.value) and "where 60.0 are free" in str(caught.value)
     on(monkeypatch, V100_16, ram=192.0)
     chosen = settled(given).placements
@@ -149,6 +149,14 @@ def test_a_run_keeps_what_was_settled_when_it_started(
     on(monkeypatch, Gpu("NVIDIA Tiny", 100, 7.0))  # another machine
     with pytest.raises(GlanceBenchError, match="no placement fits"):
         settled(given, tmp_path)
+
+
+def test_an_unknown_placement_is_answered_with_the_known_ones(tiny_flux_dir: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"placement: Input should be 'auto', 'all-on-gpu', .* or 'sequential'"
+    ):
+        suite(tiny_flux_dir).with_overrides(placement="quanto")
+    assert suite(tiny_flux_dir).with_overrides(placement="auto").placement == "auto"
 
 
 # -- out of memory -------------------------------------------------------------------------------------------

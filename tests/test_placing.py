@@ -22,8 +22,11 @@ from glance_bench.trajectory import Trajectory
 
 SIZE = (64, 64)
 PROMPTS = ["a red circle", "two blue squares"]
-# Decibels over two steps, measured from 32.6 up (int8, float8) and from 25.4 up (nf4) with four and eight steps.
-NEAR = {"quanto-int8": 30.0, "quanto-float8": 28.0, "bnb-nf4": 20.0}
+NEAR = {
+    "quanto-int8": 38.0,
+    "quanto-float8": 33.0,
+    "bnb-nf4": 22.0,
+}  # decibels; 44, 37 and 25 were the lowest seen
 
 
 @dataclass
@@ -77,7 +80,6 @@ def psnr(images: np.ndarray, others: np.ndarray) -> float:
 def test_a_plan_gives_its_images_with_adapters_and_without(played: Played, plan: str) -> None:
     model = played.load(plan)
     near = [psnr(made, whole) for made, whole in zip(played.play(model), played.images, strict=True)]
-    print(played.name, plan, near)
     if plan in NEAR:
         assert all(NEAR[plan] < value < 90 for value in near), near
     else:

@@ -226,7 +226,7 @@ def test_large_images_become_small(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (600, 1024, 3), dtype=np.uint8)).save(
         tmp_path / "a.png"
     )
-    (found,) = thumbnails([tmp_path / "a.png"])
+    (found,) = thumbnails([tmp_path / "a.png"], tmp_path)
     assert isinstance(found, bytes)
     (tmp_path / "a.webp").write_bytes(found)
     with Image.open(tmp_path / "a.webp") as small:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.models.placement import placement as placed
 from glance_bench.models.random_weights import build, shape_folder
 from glance_bench.registry import MODELS
 from glance_bench.samplers.cards import load_card
-from glance_bench.speed import request as requests
 from glance_bench.speed import table
 from glance_bench.speed.adapters import random_adapter
 from glance_bench.speed.flops import Operations
@@ -23,6 +23,11 @@ from glance_bench.terminal import Progress
 from glance_bench.trajectory import Step, Trajectory
 
 BLOCKS = 1
+CACHED = "teacher-50-fbcache"
+TOO_LARGE = (
+    r"flux\.1-dev at 32x32 does not fit this CPU: encode-then-drop needs 4\d\.\d GiB of memory, where 20\.0 are free; "
+    r"quanto-int8 needs"
+)
 SMALL = Operations(forward=1.0, second=0.0, decode=1.0, text_tokens=8, transformer=1000, vae=10)
 
 
@@ -35,6 +40,7 @@ def request(models: list[str], samplers: list[str], **changes: Any) -> Request:
         "side": 32,
         "dtype": "",
         "device": "cpu",
+        "placement": "auto",
         "limit": None,
     }
     return Request.resolve(models, samplers, **{**settings, **changes})
@@ -42,7 +48,7 @@ def request(models: list[str], samplers: list[str], **changes: Any) -> Request:
 
 @pytest.fixture(scope="module")
 def record() -> SpeedRecord:
-    asked = request(["testbed-flux", "testbed-qwen"], ["uniform-4", "glance-8"], batch=2)
+    asked = request(["testbed-flux", "testbed-qwen"], ["uniform-4", "glance-8", CACHED], batch=2)
     return measure(asked, Progress(quiet=True))
 
 
@@ -56,13 +62,16 @@ def measured(record: SpeedRecord, request: pytest.FixtureRequest) -> ModelSpeed:
 def test_evaluations_are_counted_and_are_the_nominal_ones(measured: ModelSpeed) -> None:
     passes = 2 if measured.family == "qwen_image" else 1
     counted = {one.sampler: one.evaluations for one in measured.samplers}
+    cached = counted.pop(CACHED)
     assert counted == {"teacher-50": 50 * passes, "uniform-4": 4 * passes, "glance-8": 8 * passes}
-    assert all(one.nfe == one.evaluations for one in measured.samplers)
+    assert {one.sampler: one.nfe for one in measured.samplers} == {**counted, CACHED: 50 * passes}
+    assert 0 < cached < 50 * passes, "the cache left out a part"
     assert {one.sampler: one.fewer for one in measured.samplers}["uniform-4"] == 12.5
     assert {one.sampler: one.switches for one in measured.samplers} == {
         "teacher-50": 0,
         "uniform-4": 0,
         "glance-8": 2,
+        CACHED: 0,
     }
 
 
@@ -85,7 +94,7 @@ def test_operations_are_evaluations_and_a_decoding(record: SpeedRecord) -> None:
     flux = record.model("testbed-flux")
     assert flux is not None and flux.forward_tflop > 0 and flux.decode_tflop > 0
     for one in flux.samplers:
-        assert one.tflop == pytest.approx(one.nfe * flux.forward_tflop + flux.decode_tflop)
+        assert one.tflop == pytest.approx(one.evaluations * flux.forward_tflop + flux.decode_tflop)
     qwen = record.model("testbed-qwen")
     assert qwen is not None
     teacher = qwen.samplers[0]
@@ -120,6 +129,17 @@ def test_trained_weights_are_encoded_too() -> None:
     assert flux.sampler("uniform-4").seconds["encode"].median > 0  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("placement", ["quanto-int8", "group-offload"])
+def test_a_placement_is_put_into_effect(placement: str) -> None:
+    folder = shape_folder(MODELS.get("testbed-flux"))
+    plan = placed(placement, "testbed-flux", compute=None)
+    model = build(folder, device="cpu", dtype="float32", plan=plan)
+    kinds = {type(module).__name__ for module in model.pipe.transformer.modules()}
+    assert ("QLinear" in kinds) == (placement == "quanto-int8")
+    bare = Trajectory((Step(1.0, 0.0, 1.0),))
+    assert model.sample(bare, model.encode(["a cup"]), model.noise([3])).std() > 0
+
+
 def test_a_bare_loop_makes_the_same_image() -> None:
     model = build(shape_folder(MODELS.get("testbed-qwen")), device="cpu", dtype="float32")
     embeds, noise = model.encode(["a cup"]), model.noise([3])
@@ -144,7 +164,8 @@ def test_a_published_model_gets_random_adapters(tmp_path: Path, monkeypatch: pyt
         made.append(file)
 
     monkeypatch.setattr("glance_bench.speed.subject.random_adapter", noted)
-    monkeypatch.setattr("glance_bench.speed.subject.count", lambda folder, size: SMALL)
+    monkeypatch.setattr("glance_bench.speed.subject.count", lambda folder, size, limit: SMALL)
+    monkeypatch.setattr("glance_bench.speed.subject.free_ram_gib", lambda: 1000.0)
     subject = resolve("flux.1-dev", request(["flux.1-dev"], ["glance-8"], side=256), tmp_path)
     adapters = [step.adapter for step in subject.samplers[1].trajectory.steps]
     assert adapters == [str(made[0])] * 3 + [str(made[1])] * 5 and len(made) == 2
@@ -154,10 +175,8 @@ def test_a_published_model_gets_random_adapters(tmp_path: Path, monkeypatch: pyt
 def test_what_cannot_be_measured_is_refused_before_anything_is_loaded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(requests.Request, "free_gib", 24.0)
-    with pytest.raises(
-        GlanceBenchError, match=r"flux\.1-dev in float32 takes 44\.6 GiB .* cpu has 24\.0 GiB free"
-    ):
+    monkeypatch.setattr("glance_bench.speed.subject.free_ram_gib", lambda: 20.0)
+    with pytest.raises(GlanceBenchError, match=TOO_LARGE):
         measure(request(["testbed-flux", "flux.1-dev"], []), Progress(quiet=True))
     with pytest.raises(GlanceBenchError, match="needs a GPU; this is a CPU"):
         request(["testbed-flux"], [], limit=16.0)
@@ -165,9 +184,27 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_loaded(
         request(["testbed-flux"], [], device="cuda")
     with pytest.raises(UsageError, match="--dtype half: valid: bfloat16, float16, float32"):
         request(["testbed-flux"], [], dtype="half")
+    with pytest.raises(UsageError, match="--placement quanto: .*quanto-int8"):
+        measure(request(["testbed-flux"], [], placement="quanto"), Progress(quiet=True))
+    with pytest.raises(UsageError, match=r"'flux-schnell-4' brings the weights of flux\.1-schnell"):
+        measure(request(["testbed-flux"], ["flux-schnell-4"]), Progress(quiet=True))
     with pytest.raises(UsageError, match="unknown sampler 'uniform-9'"):
         measure(request(["testbed-flux"], ["uniform-9"]), Progress(quiet=True))
     with pytest.raises(UsageError, match="multiples of"):
         measure(request(["testbed-flux"], [], side=33), Progress(quiet=True))
     with pytest.raises(GlanceBenchError, match=r"flux\.1-dev"):
         measure(request(["flux.1-dev"], [], random_weights=False), Progress(quiet=True))
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_timed_by_events_and_its_memory_is_cut_down() -> None:
+    measured = measure(
+        request(["testbed-flux"], ["uniform-4"], device="cuda", limit=4.0), Progress(quiet=True)
+    )
+    (flux,) = measured.models
+    assert (measured.device.kind, measured.rehearsed_memory, flux.dtype) == ("cuda", 4.0, "float16")
+    assert "flash" not in flux.attention and "math" in flux.attention
+    for one in flux.samplers:
+        assert 0 < one.memory.allocated <= one.memory.reserved < 4.0  # type: ignore[operator]
+        assert one.steps * one.seconds["step"].median <= one.seconds["total"].q75
+    assert any("MEMORY REHEARSAL" in line for line in table.lines(measured))

@@ -75,14 +75,13 @@ def taken(
 def test_a_line_is_of_one_image_and_of_the_same_blocks() -> None:
     operations = Operations(forward=3.0, second=1.0, decode=0.5, text_tokens=8, transformer=10, vae=2)
     one, two = (
-        SimpleNamespace(name="teacher-50", trajectory=STEPS),
-        SimpleNamespace(name="half", trajectory=STEPS),
+        SimpleNamespace(name=name, trajectory=STEPS, operations=operations) for name in ("teacher-50", "half")
     )
     blocks = {
         "teacher-50": [taken(10.0), taken(20.0), taken(60.0)],
         "half": [taken(4.0, 2.0, 100.0, 1.0), taken(10.0, 2.0, 300.0, 2.0), taken(20.0, 2.0, 200.0, 3.0)],
     }
-    _, half = summaries([one, two], blocks, operations, peak=2.0, batch=2)
+    _, half = summaries([one, two], blocks, peak=2.0, batch=2)
     assert half.blocks == [2.0, 5.0, 10.0]
     assert (half.seconds["total"].median, half.seconds["decode"].median) == (5.0, 0.5)
     assert half.step_seconds == [1.25, 2.5]

@@ -18,6 +18,7 @@ counts from 0, ``stop`` is exclusive, ``snr`` is at sigma and null at sigma 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +130,15 @@ def _model(
     items: Sequence[Item],
     advance: Callable[[int, str], None],
 ) -> dict[str, Any]:
-    """The document's entry of one model. Samplers with equal steps are measured once, under the first's name."""
+    """The document's entry of one model. Samplers with equal steps are measured once, under the first's name.
+
+    A cache makes no difference here: every step is played by itself. Samplers with weights of their own are left out,
+    because the model's velocities are none of theirs.
+    """
     names: dict[Trajectory, list[str]] = {}
     for sampler in samplers:
-        if sampler.name != TEACHER:
-            names.setdefault(sampler.trajectory, []).append(sampler.name)
+        if sampler.name != TEACHER and sampler.weights == model:
+            names.setdefault(replace(sampler.trajectory, cache=None), []).append(sampler.name)
     errors = _errors(run, plan, model, list(names), items, advance) if names else []
     entries = [_sampler([s.name], s.trajectory, None) for s in samplers if s.name == TEACHER]
     for (trajectory, same), measured in zip(names.items(), errors, strict=True):
@@ -165,7 +170,7 @@ def _errors(
 
     size = model.resolution
     teacher = load_card(TEACHER).compile(read_geometry(model.path, *size))
-    texts = [item.prompt.text for item in items]
+    texts = [(item.prompt.text, None) for item in items]
     loaded, embeddings = prepare(run, model, plan.suite.device, plan.suite.dtype, texts)
     rows = []
     for item in items:
@@ -195,7 +200,7 @@ def _sampler(names: Sequence[str], trajectory: Trajectory, errors: FloatArray | 
                 "stop": phase.stop,
                 "adapter": phase.adapter,
                 "adapter_scale": phase.adapter_scale if phase.adapter else None,
-                "nfe": sum(step.passes for step in trajectory.steps[phase.start : phase.stop]),
+                "nfe": sum(trajectory.costs[phase.start : phase.stop]),
                 "error": error(phase.start, phase.stop),
             }
             for phase in trajectory.phases

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def velocity_errors(
         errors = []
         for step in student.steps:
             start, end = (_at(sigma, levels, path) for sigma in (step.sigma, step.sigma_next))
-            made = _play(model, Trajectory((step,)), embed, start, resolution)[1]
+            made = _play(model, replace(student, steps=(step,), cache=None), embed, start, resolution)[1]
             errors.append(_relative(made - start, end - start))
         found.append(np.array(errors, np.float64))
     return found

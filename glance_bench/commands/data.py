@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from ..prefetch import Fetched
     from ..terminal import Progress
 
-__all__ = ["convert", "prefetch"]
+__all__ = ["convert", "lock", "prefetch"]
 
 
 def prefetch(
@@ -21,7 +22,7 @@ def prefetch(
         list[str],
         typer.Argument(
             metavar="TARGET...",
-            help="Prompt sets, weights, hub models as owner/name[@revision], or suites, best by path.",
+            help="Prompt sets, weights, hub models as owner/name[@revision][:file], or suites, best by path.",
         ),
     ],
     lock: Annotated[
@@ -71,6 +72,35 @@ def _fetch(target: str, lock: bool, profile: str | None, progress: Progress) -> 
     suite = load_suite(target)
     suite = suite.with_profile(profile) if profile else suite
     return fetch_suite(suite, pins if lock or pins.is_file() else None, progress)
+
+
+def lock(
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite, best by path.")],
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only compare: exits with 3 when a pin is missing or a file differs."),
+    ] = False,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Pin commits and digests of what a suite needs and is on this machine, in SUITE.lock.yaml. Downloads nothing."""
+    with guarded():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's library is imported
+        use_data(data)
+        from ..locks import lock_beside
+        from ..relock import check_lock, refresh_lock
+        from ..suite import find_suite, load_suite
+
+        path = lock_beside(find_suite(suite))
+        pinned = (check_lock if check else refresh_lock)(load_suite(suite), path)
+        if as_json:
+            print_json({"lock": str(path), **pinned.model_dump()})
+        elif pinned.hub or pinned.urls:
+            print(
+                f"{path}: {len(pinned.hub)} repositories, {len(pinned.urls)} addresses{', as pinned' * check}"
+            )
+        else:
+            print(f"{suite} needs nothing that is published: nothing to pin")
 
 
 def convert(

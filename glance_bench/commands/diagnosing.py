@@ -35,7 +35,7 @@ def doctor(
         from ..doctor.probe import probe
         from ..doctor.record import read_machine
 
-        record = probe(network=network) if machine is None else read_machine(machine)
+        record = probe(suites or (), network=network) if machine is None else read_machine(machine)
         document = diagnose(record, suites or ())
         if as_json:
             print_json(document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..engine.base import RETRIES
 from .shared import Data, Json, Quiet, guarded, names, print_json, show, use_data
 
 if TYPE_CHECKING:
@@ -26,7 +28,14 @@ class Request:
 
     suite: Annotated[str, typer.Argument(metavar="SUITE", help="A suite's name, or the path of its file.")]
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The run folder; default runs/<suite>[-<profile>].")
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH|URL",
+            help="The run folder, default runs/<suite>[-<profile>]; or a URL (s3://, gs://, ...) where the run is "
+            "kept, worked on in a folder of the cache.",
+        ),
     ] = None
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many prompts of each set.")] = (
         None
@@ -88,7 +97,11 @@ class Request:
 
     def folder(self, suite: Suite) -> Path:
         """Where the run of the resolved suite is."""
-        return self.output or Path("runs") / suite.label
+        from ..mirror import folder_of, is_url
+
+        if self.output is None:
+            return Path("runs") / suite.label
+        return folder_of(self.output) if is_url(self.output) else Path(self.output)
 
 
 def _requested(command: Callable[..., None]) -> Callable[..., None]:
@@ -116,19 +129,57 @@ def run(
     time_again: Annotated[
         bool, typer.Option("--time-again", help="Time every sampler once more, beside what was timed.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="Who makes and scores: this process, or Ray workers.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster (auto, HOST:PORT); default: one on this machine.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="At most so many Ray workers; default: all there is room for.")
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None, typer.Option(help="GPUs of a Ray worker, also a fraction; default: 1.")
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="How often Ray tries a unit again that failed.")
+    ] = RETRIES,
+    unit_timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Seconds after which a Ray worker is taken to hang; default: four times what `plan` expects of the "
+            "longest unit, at least two hours.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Generate, score, time and report; what is done is not done again."""
     with guarded():
+        from ..engine.base import Team
+        from ..engine.choose import make_engine
+        from ..engine.patience import patience
         from ..engine.runner import PAGE, run_suite
+        from ..mirror import Mirror, is_url
         from ..terminal import Progress
 
         progress = Progress(quiet)
         suite, why = request.resolve()
         progress.say(why)
         folder = request.folder(suite)
-        results = run_suite(suite, folder, progress, time_again=time_again)
+        mirror = Mirror(request.output, folder) if request.output and is_url(request.output) else None
+        hands = make_engine(
+            engine,
+            folder,
+            suite.device,
+            address=address,
+            workers=workers,
+            gpus_per_worker=gpus_per_worker,
+        )
+        timeout = patience(suite) if unit_timeout is None and engine == "ray" else unit_timeout
+        team = Team(hands, retries, timeout or math.inf, mirror)
+        results = run_suite(suite, folder, progress, time_again=time_again, team=team)
         if as_json:
             print_json(results)
             return
@@ -136,6 +187,8 @@ def run(
 
         show(leaderboard, results)
         print(f"\nreport: {folder / PAGE}")
+        if mirror:
+            print(f"kept at: {mirror.url}")
 
 
 @_requested

@@ -32,12 +32,18 @@ def speed(
         int | None, typer.Option(min=16, help="Pixels of a side; default: the model's.")
     ] = None,
     dtype: Annotated[
-        str, typer.Option(help="float32, float16 or bfloat16; default: what the device computes fastest.")
+        str, typer.Option(help="float32, float16 or bfloat16; default: what suits the device.")
     ] = "",
     device: Annotated[str, typer.Option(help="cpu or cuda; default: cuda where there is one.")] = "",
+    placement: Annotated[
+        str,
+        typer.Option(help="Where the model's parts lie: auto for the fastest that fits, or a plan's name."),
+    ] = "auto",
     limit_memory: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="GIB", help="Rehearse a smaller GPU's memory, in float16."),
+        typer.Option(
+            min=0.1, metavar="GIB", help="Rehearse a V100 of so much memory: what fits, not how fast."
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -59,6 +65,7 @@ def speed(
             side=resolution,
             dtype=dtype,
             device=device,
+            placement=placement,
             limit=limit_memory,
         )
         from ..speed.session import measure

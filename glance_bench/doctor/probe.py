@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -18,10 +18,13 @@ from packaging.requirements import Requirement
 
 from ..errors import GlanceBenchError
 from ..machine import free_ram_gib, processor, threads
+from ..prefetch import cards_of
 from ..profiles import find_gpus
 from ..prompts.files import is_here
 from ..prompts.sources import SOURCES
 from ..resources import cache_dir
+from ..samplers.cards import list_cards
+from ..suite import load_suite
 from ..terminal import printable
 from ..weights import WEIGHTS, find_weights
 from .record import Disk, Hub, Library, Machine, Torch
@@ -32,8 +35,12 @@ PATIENCE = 120  # seconds for torch: a cold import takes ten, a driver that hang
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-def probe(*, network: bool = False) -> Machine:
-    """This machine. ``network``: also ask the hub whether it can be reached; nothing else leaves the machine."""
+def probe(suites: Sequence[str] = (), *, network: bool = False) -> Machine:
+    """This machine. Of ``suites`` it is also looked whether their own cards' files are here.
+
+    ``network``: also ask the hub whether it can be reached; nothing else leaves the machine. Raises UsageError for a
+    suite that is none.
+    """
     gpus, driver_error = [], ""
     try:
         gpus = find_gpus()
@@ -52,7 +59,7 @@ def probe(*, network: bool = False) -> Machine:
         disks=tuple(_disks()),
         hub=_hub(network),
         libraries=tuple(_libraries()),
-        here=tuple(_here()),
+        here=tuple(_here(suites)),
     )
 
 
@@ -141,8 +148,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _here() -> Iterator[str]:
-    """Weights and published prompt sets on this machine, by the names that prefetch takes."""
+def _here(suites: Sequence[str]) -> Iterator[str]:
+    """Weights, prompt sets and cards' LoRA files on this machine, by the names that prefetch takes."""
     for name in WEIGHTS:
         try:
             find_weights(name)
@@ -150,3 +157,6 @@ def _here() -> Iterator[str]:
             continue
         yield name
     yield from filter(is_here, SOURCES)
+    cards = [*list_cards(), *(card for name in suites for card in cards_of(load_suite(name)))]
+    files = {str(file): file for card in cards for file in card.hub_files}
+    yield from (name for name, file in files.items() if file.place())

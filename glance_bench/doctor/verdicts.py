@@ -8,8 +8,8 @@ from typing import Any
 
 from ..engine.plan import model_entry
 from ..errors import GlanceBenchError, UsageError
-from ..models.placement import Plan, choose
-from ..prefetch import targets_of
+from ..models.placement import Plan, pick
+from ..prefetch import cards_of, targets_of
 from ..profiles import Gpu
 from ..profiles import choose as choose_profile
 from ..prompts.sources import SOURCES
@@ -91,7 +91,7 @@ def judge_model(machine: Machine, name: str) -> Verdict:
     placements = {}
     if published:
         if machine.gpus:
-            placements = _place(machine, entry, machine.gpus[0], None, None, reasons)
+            placements = _place(machine, entry, machine.gpus[0], "auto", None, None, reasons)
         elif not machine.driver_error:
             reasons.add(NO_GPU)
         if NO_GPU not in reasons.because:
@@ -117,9 +117,8 @@ def judge_suite(machine: Machine, name: str) -> Verdict:
         reasons.add(NO_GPU)
     elif resolved.device == "cuda":
         for entry in entries:
-            placements |= _place(
-                machine, entry, machine.gpus[0], resolved.resolution, resolved.dtype, reasons
-            )
+            size, dtype = resolved.resolution, resolved.dtype
+            placements |= _place(machine, entry, machine.gpus[0], resolved.placement, size, dtype, reasons)
     waits = _needed(machine, resolved, entries, reasons)
     stands_in = on_gpu and resolved.device == "cpu"
     return reasons.verdict(name, placements, profile=resolved.profile, stands_in=stands_in, waits=waits)
@@ -135,12 +134,18 @@ def _torch(machine: Machine, reasons: _Reasons, *, gpu: bool) -> None:
 
 
 def _place(
-    machine: Machine, entry: ModelEntry, gpu: Gpu, side: int | None, dtype: str | None, reasons: _Reasons
+    machine: Machine,
+    entry: ModelEntry,
+    gpu: Gpu,
+    wanted: str | None,
+    side: int | None,
+    dtype: str | None,
+    reasons: _Reasons,
 ) -> dict[str, dict[str, Any]]:
     """The placement of one model, by its name; nothing for a family that places itself."""
     model: str | Path = entry.name if isinstance(entry.source, str) else entry.source
     try:
-        plan, said = choose(model, gpu, machine.ram_free_gib, side, dtype)
+        plan, said = pick(wanted, model, gpu, machine.ram_free_gib, side, dtype)
     except GlanceBenchError:
         return {}
     if plan is None:
@@ -160,10 +165,11 @@ def _library(machine: Machine, plan: Plan, reasons: _Reasons) -> None:
 
 
 def _needed(machine: Machine, suite: Suite, entries: list[ModelEntry], reasons: _Reasons) -> tuple[str, ...]:
-    """Models and prompts must be there; returns the metrics' weights that are not."""
+    """Models, prompts and samplers' weights must be there; returns the metrics' weights that are not."""
     wanted = targets_of(suite.model_copy(update={"left_out": []}))
-    models = {str(entry.source) for entry in entries if isinstance(entry.source, str)}
-    needed = [name for name in wanted if name in models or name in SOURCES]
+    played = {name for card in cards_of(suite) for name in card.published}
+    played |= {str(entry.source) for entry in entries if isinstance(entry.source, str)}
+    needed = [name for name in wanted if name in played or name in SOURCES]
     _fetched(machine, needed, reasons)
     return tuple(name for name in wanted if name not in needed and name not in machine.here)
 
@@ -172,8 +178,8 @@ def _fetched(machine: Machine, names: list[str], reasons: _Reasons) -> None:
     """Whether published files are on the machine, and whether there is room for those that are not."""
     absent = [name for name in names if name not in machine.here]
     for name in absent:
-        size = WEIGHTS[name].size if name in WEIGHTS else "prompts"
-        reasons.add(f"{name} is not there ({size})", f"glance-bench prefetch {name}")
+        size = f" ({WEIGHTS[name].size})" if name in WEIGHTS else ""
+        reasons.add(f"{name} is not there{size}", f"glance-bench prefetch {name}")
     total = sum(WEIGHTS[name].gigabytes for name in absent if name in WEIGHTS)
     for disk in machine.disks:
         if disk.what == "hub cache" and disk.free_gb < total:

@@ -97,8 +97,8 @@ def planned(suite: Suite, model: PlannedModel) -> list[Job]:
     jobs = []
     for entry in suite.train:
         try:
-            recipe = _recipe(entry, model)
-            samples = _content(entry.sample, suite)
+            recipe = _recipe(entry, model, suite)
+            samples = _content(entry.sample, model, suite)
         except GlanceBenchError as error:
             raise type(error)(f"train entry {entry.name!r}: {error}") from error
         for seed in entry.seeds:
@@ -144,8 +144,11 @@ def train_missing(jobs: Sequence[Job], suite: Suite, progress: Progress) -> None
         gc.collect()  # what was trained refers to itself, and the next model needs the memory
 
 
-def _recipe(entry: TrainAdapters, model: PlannedModel) -> Recipe:
-    """The recipe for a model's family with the entry's changes, whose levels fit the model."""
+def _recipe(entry: TrainAdapters, model: PlannedModel, suite: Suite) -> Recipe:
+    """The recipe for a model's family with the entry's changes, whose levels fit the model.
+
+    A suite in float16 is for a GPU without bfloat16, so recipes in that train in float16 there.
+    """
     named = PUBLISHED if entry.recipe is None else entry.recipe
     if isinstance(named, str):
         named = {model.family: named}
@@ -153,18 +156,22 @@ def _recipe(entry: TrainAdapters, model: PlannedModel) -> Recipe:
         raise UsageError(
             f"no recipe for {model.family}, the family of {model.name}; {near_misses(model.family, named)}"
         )
-    recipe = changed(load_recipe(named[model.family]), entry.changes)
+    recipe = load_recipe(named[model.family])
+    if (suite.device, suite.dtype, recipe.precision) == ("cuda", "float16", "bfloat16"):
+        recipe = changed(recipe, {"precision": "float16"})
+    recipe = changed(recipe, entry.changes)
     recipe.phases(read_geometry(model.path, *model.resolution))
     return recipe
 
 
-def _content(sample: Samples, suite: Suite) -> dict[str, Any]:
+def _content(sample: Samples, model: PlannedModel, suite: Suite) -> dict[str, Any]:
     """What the key says of the samples. Images are hashed as files: that needs none of them to be decoded."""
     if sample.noise:
         return {"noise": NOISE_SEED}
     if sample.teacher:
         drawn = [[caption, seed] for seed, caption in enumerate(sample.teacher)]
-        return {"teacher": drawn, "device": suite.device, "dtype": suite.dtype}
+        names = ("device", "dtype", "placement")
+        return {"teacher": drawn} | dict(zip(names, _drawn_in(model, suite), strict=False))
     files, captions = zip(*_images(sample), strict=True)
     return {"images": [list(one) for one in zip(file_digests(files), captions, strict=True)]}
 
@@ -186,13 +193,20 @@ def _pairs(job: Job, suite: Suite, progress: Progress) -> list[Pair]:
     return [read_pair(file, caption, size) for file, caption in _images(sample)]
 
 
+def _drawn_in(model: PlannedModel, suite: Suite) -> list[str]:
+    """Where the model's own images are made and in what numbers: device, dtype, and what a placement changes."""
+    placed = model.placement
+    if placed is None:
+        return [suite.device, suite.dtype]
+    return [suite.device, placed.dtype, *filter(None, [placed.numerics])]
+
+
 def _drawn(model: PlannedModel, captions: Sequence[str], suite: Suite, progress: Progress) -> list[Pair]:
     """What the model's teacher draws for ``captions``, from seeds 0, 1, ...; every image is drawn once and kept."""
     from .generate import load_model, png
 
     folder = cache_dir() / "teacher"
-    placed = [model.placement.dtype, model.placement.numerics] if model.placement else [suite.dtype]
-    made_of = [model.digest, list(model.resolution), suite.device, *placed]
+    made_of = [model.digest, list(model.resolution), *_drawn_in(model, suite)]
     keys = [digest_of([*made_of, caption, seed])[:16] for seed, caption in enumerate(captions)]
     found = find_sealed(folder, "png")
     missing = [seed for seed, key in enumerate(keys) if not _is_whole(found.get(key))]

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..errors import Failures
+from ..errors import Failures, GlanceBenchError
+from ..mirror import Mirror
 from ..store import Run
 from ..terminal import Progress
 from .trace import trace
 
-__all__ = ["Engine", "Made", "Team", "Unit", "UnitResult", "Worker"]
+__all__ = ["RETRIES", "Engine", "Halt", "Made", "Team", "Unit", "UnitResult", "Worker"]
 
 RETRIES = 2
-TIMEOUT = 7200.0  # seconds; about twice what 40 images of 1024 px by 50 steps of FLUX.1-dev take on a V100
 
 
 class Unit(Protocol):
@@ -40,6 +40,13 @@ class Made:
 
     path: str = ""
     warnings: tuple[str, ...] = ()
+
+
+class Halt(GlanceBenchError):
+    """Raised by a worker when other units would fare no better: it ends the map, in the process that maps.
+
+    It travels between processes, so a class with arguments of its own must be picklable.
+    """
 
 
 class Worker(Protocol):
@@ -67,7 +74,8 @@ class Engine(Protocol):
         """The results of ``units`` as they come, each unit at most once; the order may be another one.
 
         ``retries`` is how often a unit that failed is tried again, ``timeout`` how many seconds a try may take.
-        An engine stops early when nothing succeeds any more. No worker is left when the iterator has ended.
+        An engine stops early when nothing succeeds any more. No worker is left when the iterator has ended. Raises the
+        Halt of a worker.
         """
         ...
 
@@ -82,11 +90,15 @@ class Engine(Protocol):
 
 @dataclass
 class Team:
-    """An engine with its patience, and what went wrong so far. One run has one."""
+    """An engine, how patient it is, where else the run is kept, and what went wrong so far. One run has one.
+
+    ``timeout`` is in seconds; by default none is watched for.
+    """
 
     engine: Engine
     retries: int = RETRIES
-    timeout: float = TIMEOUT
+    timeout: float = float("inf")
+    mirror: Mirror | None = None
     failures: list[str] = field(default_factory=list)
     retried: list[dict[str, str]] = field(default_factory=list)
 
@@ -115,6 +127,7 @@ class Team:
                 progress.warn(warning)
             if result.made.path:
                 trace(a_pass, result.made.path)
+                self.publish(result.made.path)
             yield result.unit
         if left:
             self.failures.append(
@@ -122,6 +135,12 @@ class Team:
             )
         if len(self.retried) > again:
             run.sweep()  # what killed workers left
+
+    def publish(self, *paths: str) -> None:
+        """Copy these paths below the run folder to where the run is kept as well, if anywhere."""
+        if self.mirror:
+            for path in paths:
+                self.mirror.push(path)
 
     def settle(self) -> None:
         """Raises Failures when a unit was given up."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import GlanceBenchError
-from ..prefetch import targets_of
+from ..prefetch import cards_of, targets_of
 from ..prompts.files import is_here
 from ..prompts.sources import SOURCES
 from ..suite import Suite
-from ..weights import WEIGHTS, find_weights
+from ..weights import WEIGHTS, HubFile, find_weights
 
 __all__ = ["Download", "downloads"]
 
@@ -25,7 +25,13 @@ class Download:
 
 def downloads(suite: Suite) -> list[Download]:
     """Of a resolved suite, without the metrics that its profile leaves out."""
-    return [_download(name) for name in targets_of(suite.model_copy(update={"left_out": []}))]
+    files = {str(file): file for card in cards_of(suite) for file in card.hub_files}
+    names = targets_of(suite.model_copy(update={"left_out": []}))
+    return [_file(files[name]) if name in files else _download(name) for name in names]
+
+
+def _file(file: HubFile) -> Download:
+    return Download(str(file), file.gigabytes, file.place() is not None)
 
 
 def _download(name: str) -> Download:

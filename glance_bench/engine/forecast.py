@@ -17,12 +17,12 @@ from ..errors import MissingData, UsageError
 from ..machine import free_ram_gib
 from ..models.checkpoints import family_geometry, read_geometry, read_settings
 from ..models.placement import Plan as Placement
-from ..models.placement import choose
+from ..models.placement import pick
 from ..profiles import Target
 from ..prompts.sources import SOURCES
 from ..registry import PROMPT_SETS
 from ..samplers.cards import Geometry, load_card, lora_card
-from ..suite import LoraSampler, PromptUse, Suite
+from ..suite import LoraSampler, PromptUse, Suite, TrainedSampler
 from ..trajectory import Trajectory
 from .downloads import downloads
 from .estimate import image_bytes
@@ -148,26 +148,33 @@ def _models(suite: Suite) -> Iterator[tuple[Subject, Geometry]]:
 
 
 def _samplers(suite: Suite, shape: Geometry) -> Iterator[tuple[str, Trajectory]]:
-    """Their names and steps. Who serves the steps costs nothing, so adapters need not be trained for this."""
-    seeds = {entry.name: entry for entry in suite.train}
+    """Names and steps of those that are for the model's family.
+
+    Who serves the steps costs nothing, so adapters need not be trained or fetched for this.
+    """
+    trained = {entry.name: entry for entry in suite.train}
     for sampler in suite.samplers:
-        if isinstance(sampler, str):
-            card = load_card(sampler)
-            yield card.name, card.compile(shape)
-        elif isinstance(sampler, LoraSampler):
+        if isinstance(sampler, LoraSampler):
             card = lora_card(sampler.lora, sampler.scale, sampler.like)
-            yield card.name, card.compile(shape)
         else:
-            trained, trajectory = seeds[sampler.adapters], load_card(sampler.like).compile(shape)
-            for seed in trained.seeds:
-                yield sampler.label + trained.labels(seed)[-1].removeprefix(trained.name), trajectory
+            card = load_card(sampler if isinstance(sampler, str) else sampler.like)
+        names = [card.name]
+        if isinstance(sampler, TrainedSampler):
+            entry = trained[sampler.adapters]
+            names = [sampler.label + entry.labels(seed)[-1].removeprefix(entry.name) for seed in entry.seeds]
+        if shape.family in card.families:
+            trajectory = card.compile(shape)
+            yield from ((name, trajectory) for name in names)
 
 
 def _placed(subject: Subject, suite: Suite, target: Target) -> Memory:
-    """The fastest plan that fits the device; of a machine that is not here the host memory is taken to suffice."""
+    """What the suite wants, if it fits. Of a machine that is not here the host memory is taken to suffice."""
     ram = free_ram_gib() if target.here else math.inf
+    wanted = suite.placements.get(subject.name, [suite.placement])[-1]
     try:
-        plan, said = choose(subject.path or subject.name, target.gpu, ram, subject.resolution, suite.dtype)
+        plan, said = pick(
+            wanted, subject.path or subject.name, target.gpu, ram, subject.resolution, suite.dtype
+        )
     except UsageError as error:  # a family that places itself
         return Memory(subject.name, None, str(error))
     return Memory(

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..digests import file_digests
 from ..errors import GlanceBenchError
 from ..machine import made_with, settle_threads
+from ..models.checkpoints import checkpoint_digest
 from ..models.placement import refuse_emulation
 from ..models.recorder import Recorder
 from ..registry import FAMILIES
 from ..store import Run
 from ..terminal import Progress
 from .base import Made, Team
-from .embeddings import Embeddings
+from .embeddings import Embeddings, Limited
 from .placements import FORCED, Outgrown
 from .plan import PlannedModel, Work
 
@@ -31,6 +33,7 @@ __all__ = [
     "generate",
     "load_model",
     "placed_with",
+    "played_files",
     "png",
     "prepare",
     "texts_of",
@@ -40,57 +43,91 @@ __all__ = [
 def generate(run: Run, pending: Sequence[Work], progress: Progress, team: Team) -> None:
     """Make every unit of ``pending``, model by model. Each one is published as soon as it is whole.
 
-    Raises Outgrown, from this process, when one image does not fit under the placement that its model has.
+    Raises Outgrown when one image does not fit under the placement that its model has.
     """
-    models = list(dict.fromkeys(work.sampler.model for work in pending))
-    ordered = sorted(pending, key=lambda work: models.index(work.sampler.model))
-    factory = partial(Generator, run.folder, texts_of(pending))
+    models = list(dict.fromkeys(work.sampler.weights for work in pending))
+    ordered = sorted(pending, key=lambda work: models.index(work.sampler.weights))
+    factory = partial(Generator, run.folder, texts_of(pending), played_files(pending))
     with progress.task("generate", sum(len(work.items) for work in pending)) as advance:
         for work in team.each("generate", run, ordered, factory, progress):
             advance(len(work.items), f"{work.info.model} {work.sampler.name}")
 
 
-def texts_of(works: Iterable[Work]) -> dict[str, tuple[str, ...]]:
+def texts_of(works: Iterable[Work]) -> dict[str, tuple[Limited, ...]]:
     """All prompts by model, of the models that a placement has encode them before any image."""
-    texts: dict[str, dict[str, None]] = {}
+    texts: dict[str, dict[Limited, None]] = {}
     for work in works:
         if work.sampler.model.placement:
-            own = texts.setdefault(work.info.model, {})
-            own.update(dict.fromkeys(item.prompt.text for item in work.items))
+            own, limit = texts.setdefault(work.info.model, {}), work.sampler.card.max_sequence_length
+            own.update(dict.fromkeys((item.prompt.text, limit) for item in work.items))
     return {model: tuple(own) for model, own in texts.items()}
 
 
-class HeldModel:
-    """The model of the last unit, loaded once for all units of it that follow each other."""
+def played_files(works: Iterable[Work]) -> dict[str, str]:
+    """The adapter files that ``works`` play, with their sha256."""
+    steps = [step for sampler in {work.sampler for work in works} for step in sampler.trajectory.steps]
+    files = sorted({step.adapter for step in steps if step.adapter})
+    return dict(zip(files, file_digests([Path(file) for file in files]), strict=True))
 
-    def __init__(self, run: Run, texts: Mapping[str, Sequence[str]]) -> None:
+
+class HeldModel:
+    """The model of the last unit, loaded once for all units of it that follow each other.
+
+    ``texts`` are those of ``texts_of``. A worker may run on another machine: its checkpoint and ``adapters``
+    (``played_files``) must be the ones planned.
+    """
+
+    def __init__(self, run: Run, texts: Mapping[str, Sequence[Limited]], adapters: Mapping[str, str]) -> None:
         self._run = run
         self._texts = texts
+        self._adapters = adapters
+        self._checked: set[str] = set()
         self._planned: PlannedModel | None = None
         self._prepared: tuple[Any, Embeddings] | None = None
 
     def of(self, work: Work) -> tuple[Any, Embeddings]:
-        """The loaded model that a unit needs, and its embeddings. Raises as ``prepare`` does."""
-        model, made_of = work.sampler.model, work.sampler.made_of
+        """The loaded model that a unit needs, and its embeddings.
+
+        Raises as ``prepare`` does, and GlanceBenchError for weights other than the planned ones.
+        """
+        model, made_of = work.sampler.weights, work.sampler.made_of
+        for step in work.sampler.trajectory.steps:
+            if step.adapter and step.adapter not in self._checked:
+                _refuse_other(
+                    step.adapter, file_digests([Path(step.adapter)])[0], self._adapters[step.adapter]
+                )
+                self._checked.add(step.adapter)
         if self._planned != model or self._prepared is None:
             self._planned = self._prepared = None  # the next one needs the memory
+            _refuse_other(str(model.path), checkpoint_digest(model.path), model.digest)
             texts = self._texts.get(model.name, ())
             self._prepared = prepare(self._run, model, made_of["device"], made_of["dtype"], texts)
             self._planned = model
         return self._prepared
 
 
-class Generator:
-    """The worker of this pass, on the run in ``folder``; ``texts`` are those of ``texts_of``."""
+def _refuse_other(path: str, there: str, planned: str) -> None:
+    if there != planned:
+        raise GlanceBenchError(
+            f"{path} is not what the run was planned with: {there[:12]}, not {planned[:12]}"
+        )
 
-    def __init__(self, folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
+
+class Generator:
+    """The worker of this pass, on the run in ``folder``; ``texts`` and ``adapters`` are those of ``HeldModel``."""
+
+    def __init__(
+        self, folder: Path, texts: Mapping[str, Sequence[Limited]], adapters: Mapping[str, str]
+    ) -> None:
         self._run = Run(folder)
-        self._model = HeldModel(self._run, texts)
+        self._model = HeldModel(self._run, texts, adapters)
         self._not_finite: set[PlannedModel] = set()
 
     def __call__(self, work: Work) -> Made:
         """Make and publish one unit."""
-        warnings, finite = _make(self._run, work, *self._model.of(work))
+        loaded, embeddings = self._model.of(work)
+        embeddings.look()
+        warnings, finite = _make(self._run, work, loaded, embeddings)
         model = work.sampler.model
         if not finite and model not in self._not_finite:
             self._not_finite.add(model)
@@ -103,7 +140,7 @@ class Generator:
 
 
 def prepare(
-    run: Run, model: PlannedModel, device: str, dtype: str, texts: Iterable[str]
+    run: Run, model: PlannedModel, device: str, dtype: str, texts: Iterable[Limited]
 ) -> tuple[Any, Embeddings]:
     """The model of a plan, ready to draw, and its embeddings; under a placement, those of ``texts`` are made first.
 
@@ -157,7 +194,8 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> tuple[lis
     start = 0
     while start < len(work.items):
         items = work.items[start : start + batch_size]
-        embeds = [embeddings.get(model, item.prompt.text) for item in items]
+        limit = work.sampler.card.max_sequence_length
+        embeds = [embeddings.get(model, item.prompt.text, limit) for item in items]
         recorder = Recorder()
         try:
             size = work.sampler.model.resolution
@@ -192,7 +230,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> tuple[lis
                     "finite": bool(finite),
                     "black": not picture.any(),
                     "truncated": bool(embed["truncated"]),
-                    "evaluations": round(recorder.evaluations),
+                    "evaluations": round(recorder.evaluations, 6),
                     "batch_size": len(items),
                 }
             )

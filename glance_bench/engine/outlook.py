@@ -29,12 +29,12 @@ def outlook(run: Run, suite: Suite, target: Target) -> dict[str, Any]:
     When models or prompts are not here the document has what can be said without them, and ``missing`` says what is.
     """
     try:
-        plan = make_plan(suite)
+        plan = make_plan(suite, run.folder, target)
     except MissingData as error:
         expected = forecast(suite, target, {})
         about = {"run": str(run.folder), "name": suite.label, "missing": str(error)}
         return {**about, **forecast_document(expected, suite), "samplers": _rows(expected, {})}
-    expected = forecast(suite, target, timed_here(run, plan) if target.here else {})
+    expected = forecast(plan.suite, target, timed_here(run, plan) if target.here else {})
     return {**_planned(run, plan, expected), **forecast_document(expected, suite)}
 
 
@@ -100,7 +100,8 @@ def lines(document: dict[str, Any]) -> list[str]:
         "",
         *dict.fromkeys(f"{row['source']}: {printable(row['basis'])}" for row in document["samplers"]),
     ]
-    shown.append("hours count making the images alone: training adapters, timing and scoring come on top")
+    shown.append("hours count making the images alone: training adapters, timing and scoring come on top;")
+    shown.append("arithmetic knows neither what a cache saves nor what quantised or offloaded weights add")
     shown.append("")
     if "missing" in document:
         return [*shown, f"missing     {printable(document['missing'])}"]

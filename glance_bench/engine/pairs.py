@@ -114,11 +114,11 @@ class Comparer:
 
 def _slices(run: Run) -> list[Pairs]:
     """Every image beside the reference's of its board, where that has one from the same noise."""
-    columns = ("model", "prompt_set", "sampler", "prompt_id", "index", "image", "image_sha256")
+    columns = ("prompt_id", "index", "image", "image_sha256")
     boards: dict[tuple[str, str], dict[str, list[tuple[Any, ...]]]] = {}
-    for table in run.record_tables(columns):
-        for model, prompts, sampler, *image in zip(*(table[c].to_pylist() for c in columns), strict=True):
-            boards.setdefault((model, prompts), {}).setdefault(sampler, []).append(tuple(image))
+    for unit, table in zip(run.units(), run.record_tables(columns), strict=True):
+        own = boards.setdefault((unit.model, unit.prompt_set), {}).setdefault(unit.sampler, [])
+        own += zip(*(table[name].to_pylist() for name in columns), strict=True)
     found = []
     for (model, _), samplers in boards.items():
         reference = run.reference_of(model, list(samplers))

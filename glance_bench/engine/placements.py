@@ -7,6 +7,7 @@ process may hold memory of the GPU by then. No torch.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 from ..errors import GlanceBenchError
 from ..machine import free_ram_gib
 from ..models.placement import PLANS, Plan, choose, lacking, placement, placements, refuse_emulation
-from ..profiles import Gpu, find_gpus
+from ..profiles import Gpu, Target, find_gpus
 from ..suite import LocalModel, Suite
+from .base import Halt
 
 __all__ = ["FORCED", "Outgrown", "moved_on", "plans_of", "settled"]
 
@@ -24,7 +26,7 @@ FORCED = "GLANCE_BENCH_EMULATED_BFLOAT16"
 RESOLVED = ("placement", "device", "dtype", "resolution")  # what makes an earlier choice hold
 
 
-class Outgrown(GlanceBenchError):
+class Outgrown(Halt):
     """One image of ``model`` at a time does not fit where its placement ``plan`` puts it."""
 
     def __init__(self, model: str, plan: Plan) -> None:
@@ -35,16 +37,21 @@ class Outgrown(GlanceBenchError):
         self.model = model
         self.plan = plan
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Outgrown, (self.model, self.plan)
 
-def settled(suite: Suite, folder: Path | None = None) -> Suite:
+
+def settled(suite: Suite, folder: Path | None = None, target: Target | None = None) -> Suite:
     """The suite with the name of a plan for each of its models in ``placements``; as it is without a placement.
 
     What was settled before is kept where this machine could still hold it: by the suite itself, or by the run in
-    ``folder``. Raises GlanceBenchError, naming what every plan lacks, when ``auto`` finds none that fits.
+    ``folder``. The machine is this one, or ``target``; of one that is not here the host memory is taken to suffice.
+    Raises GlanceBenchError, naming what every plan lacks, when ``auto`` finds none that fits.
     """
     if suite.placement is None:
         return suite
-    gpu, ram = _gpu(suite), free_ram_gib()
+    gpu = _gpu(suite, target)
+    ram = free_ram_gib() if target is None or target.here else math.inf
     earlier = suite.placements or _earlier(suite, folder)
     chosen = {}
     for entry in suite.models:
@@ -63,16 +70,17 @@ def settled(suite: Suite, folder: Path | None = None) -> Suite:
     return suite.model_copy(update={"placements": chosen})
 
 
-def plans_of(suite: Suite) -> dict[str, tuple[Plan, tuple[str, ...]]]:
-    """The plan of each model of a settled suite, and the names of those that it outgrew before."""
+def plans_of(suite: Suite, target: Target | None = None) -> dict[str, dict[str, Any]]:
+    """By model of a settled suite its plan, ``placement``, and the names of those that it has ``outgrown``."""
     if suite.placement is None:
         return {}
-    compute = gpu.compute if (gpu := _gpu(suite)) else None
-    found: dict[str, tuple[Plan, tuple[str, ...]]] = {}
+    gpu = _gpu(suite, target)
+    found: dict[str, dict[str, Any]] = {}
     for entry in suite.models:
         name, model = _named(entry)
         *outgrown, last = suite.placements[name]
-        found[name] = (placement(last, model, suite.resolution, compute, suite.dtype), tuple(outgrown))
+        plan = placement(last, model, suite.resolution, gpu.compute if gpu else None, suite.dtype)
+        found[name] = {"placement": plan, "outgrown": tuple(outgrown)}
     return found
 
 
@@ -84,7 +92,7 @@ def moved_on(suite: Suite, outgrown: Outgrown) -> tuple[Suite, bool]:
     """
     name, plan = outgrown.model, outgrown.plan
     model = next(model for known, model in map(_named, suite.models) if known == name)
-    gpu, ram = _gpu(suite), free_ram_gib()
+    gpu, ram = _gpu(suite, None), free_ram_gib()
     plans = placements(model, suite.resolution, gpu.compute if gpu else None, suite.dtype)
     later = [p for p in plans[PLANS.index(plan.name) + 1 :] if not lacking(p, _emptied(gpu), ram)]
     equal = [other for other in later if other.numerics == plan.numerics]
@@ -110,11 +118,11 @@ def _emptied(gpu: Gpu | None) -> Gpu | None:
     return replace(gpu, free_mib=None) if gpu else None
 
 
-def _gpu(suite: Suite) -> Gpu | None:
+def _gpu(suite: Suite, target: Target | None) -> Gpu | None:
     """The GPU that the suite runs on, None for the CPU. Raises GlanceBenchError when there is none or it is unfit."""
     if suite.device == "cpu":
         return None
-    gpus = find_gpus()
+    gpus = [target.gpu] if target and target.gpu else find_gpus()
     if not gpus:
         raise GlanceBenchError(
             f"placement {suite.placement}: device cuda, and nvidia-smi finds no GPU; without one, device cpu"

@@ -16,6 +16,7 @@ from ..metrics.base import FROM_FEATURES
 from ..metrics.choose import available
 from ..models.checkpoints import checkpoint_digest, read_geometry, read_settings
 from ..models.placement import Plan as Placement
+from ..profiles import Target
 from ..registry import MODELS, PROMPT_SETS, ModelEntry
 from ..samplers.cards import Geometry, SamplerCard, load_card, lora_card
 from ..samplers.lora_files import trained_adapters
@@ -72,10 +73,12 @@ class PlannedModel:
 class PlannedSampler:
     """A card compiled for one model. ``key`` hashes ``made_of``: all that its images share.
 
+    ``weights`` is what is loaded: the model, or with the path and digest of the base that the card names in its place.
     ``group`` is the name that it shares with those that differ from it by their training seed alone.
     """
 
     model: PlannedModel
+    weights: PlannedModel
     card: SamplerCard
     group: str
     trajectory: Trajectory
@@ -178,6 +181,7 @@ class Plan:
                     "steps": len(s.trajectory),
                     "speedup": s.speedup,
                     "teacher": s.name == TEACHER,
+                    **{key: value for key in ("licence", "citation") if (value := getattr(s.card, key))},
                 }
                 for s in self.samplers
             ],
@@ -192,19 +196,23 @@ class Plan:
         }
 
 
-def make_plan(suite: Suite) -> Plan:
+def make_plan(suite: Suite, folder: Path | None = None, target: Target | None = None) -> Plan:
     """Resolve every name, read every prompt, compile every card, hash every key.
 
     Adapters that are still to be trained enter the keys with the key of their training, later with their content.
+    Placements are settled for ``target``, by default this machine, as the run in ``folder`` has them; the plan's suite
+    names them.
     Raises UsageError for bad requests and GlanceBenchError for weights that are missing.
     """
-    suite = settled(suite)
-    plans = plans_of(suite)
-    models = [_model(entry, suite, plans) for entry in suite.models]
+    found = [_model(entry, suite) for entry in suite.models]
+    suite = settled(suite, folder, target)
+    plans = plans_of(suite, target)
+    models = [replace(model, **plans.get(model.name, {})) for model in found]
     prompt_sets = [(use, *_prompts(use)) for use in suite.prompts]
     metrics, waiting = _metrics(suite)
     jobs = {model: planned(suite, model) for model in models}
-    samplers = tuple(sampler for model in models for sampler in _samplers(model, suite, jobs[model]))
+    families = {read_settings(model.path).family for model in models}
+    samplers = tuple(s for model in models for s in _samplers(model, suite, jobs[model], families))
     _refuse_strips_beyond(suite, samplers)
     played = {step.adapter for sampler in samplers for step in sampler.trajectory.steps}
     needed = [job for model in models for job in jobs[model] if played & set(map(str, job.adapters.values()))]
@@ -229,9 +237,7 @@ def model_entry(entry: str | LocalModel) -> ModelEntry:
     return ModelEntry(entry.name, entry.family, Path(entry.path), folder)
 
 
-def _model(
-    entry: str | LocalModel, suite: Suite, plans: Mapping[str, tuple[Placement, tuple[str, ...]]]
-) -> PlannedModel:
+def _model(entry: str | LocalModel, suite: Suite) -> PlannedModel:
     found = model_entry(entry)
     try:
         path, side = found.path, suite.resolution
@@ -239,8 +245,7 @@ def _model(
         digest = checkpoint_digest(path)
     except GlanceBenchError as error:
         raise type(error)(f"model {found.name!r}: {error}") from error
-    placed = plans.get(found.name, (None, ()))
-    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters, *placed)
+    return PlannedModel(found.name, found.family, path, digest, resolution, found.adapters)
 
 
 def _prompts(use: PromptUse) -> tuple[str, str, tuple[Prompt, ...]]:
@@ -312,7 +317,10 @@ def _cards(suite: Suite, jobs: Sequence[Job]) -> list[tuple[SamplerCard, str]]:
     return list(zip(cards, groups, strict=True))
 
 
-def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterator[PlannedSampler]:
+def _samplers(
+    model: PlannedModel, suite: Suite, jobs: Sequence[Job], families: set[str]
+) -> Iterator[PlannedSampler]:
+    """A card for another family is left out; raises UsageError when none of the suite's ``families`` is its own."""
     adapters = trained_adapters(model.adapters)
     promised: dict[str, str] = {}
     for job in jobs:
@@ -321,7 +329,11 @@ def _samplers(model: PlannedModel, suite: Suite, jobs: Sequence[Job]) -> Iterato
             promised |= {str(file): job.key for file in job.adapters.values()}
     shape = replace(read_geometry(model.path, *model.resolution), adapters=adapters)
     for card, group in _cards(suite, jobs):
-        yield _sampler(model, card, group, shape, promised, suite)
+        if shape.family in card.families:
+            yield _sampler(model, card, group, shape, promised, suite)
+        elif families.isdisjoint(card.families):
+            names = " and ".join(card.families)
+            raise UsageError(f"sampler {card.name!r} is for {names}, which none of the suite's models is")
 
 
 def _sampler(
@@ -332,12 +344,20 @@ def _sampler(
     promised: Mapping[str, str],
     suite: Suite,
 ) -> PlannedSampler:
-    trajectory = card.compile(shape)
+    weights, own = model, shape
+    if card.base is not None:
+        try:
+            base = MODELS.get(card.base).path
+            weights = replace(model, path=base, digest=checkpoint_digest(base))
+        except GlanceBenchError as error:
+            raise type(error)(f"sampler {card.name!r}: base {card.base!r}: {error}") from error
+        own = replace(read_geometry(base, *model.resolution), adapters=shape.adapters)
+    trajectory = card.compile(own)
     made_of: dict[str, Any] = {
         "generation_version": GENERATION_VERSION,
         "family": model.family,
-        "checkpoint": model.digest,
-        "card": card.digest(shape, promised),
+        "checkpoint": weights.digest,
+        "card": card.digest(own, promised),
         "trajectory": [{**row, "adapter": row["adapter"] is not None} for row in trajectory.to_rows()],
         "resolution": list(model.resolution),
         "device": suite.device,
@@ -346,7 +366,7 @@ def _sampler(
     if model.placement and model.placement.numerics:
         made_of["placement"] = model.placement.numerics
     speedup = trajectory.speedup(load_card(TEACHER).compile(shape))
-    return PlannedSampler(model, card, group, trajectory, speedup, made_of)
+    return PlannedSampler(model, weights, card, group, trajectory, speedup, made_of)
 
 
 def _refuse_strips_beyond(suite: Suite, samplers: Sequence[PlannedSampler]) -> None:

@@ -22,7 +22,7 @@ from .adapt import train_missing
 from .base import Team
 from .local import LocalEngine
 from .pairs import PendingPairs, pending_pairs, score_pairs
-from .placements import Outgrown, moved_on, settled
+from .placements import Outgrown, moved_on
 from .plan import Plan, PlannedSampler, Work, make_plan
 from .score import Pending, pending_scores
 from .strips import Strip, make_strips, pending_strips, strip_entries
@@ -31,6 +31,7 @@ from .trace import trace
 __all__ = ["Survey", "run_suite", "survey"]
 
 PAGE = Path("report/index.html")
+DOCUMENTS = ("suite.json", "prompts.json", "manifest.json")
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,18 @@ def _run_suite(
         raise UsageError(
             f"suite {suite.name!r} times nothing (timing: repeats: 0), so nothing can be timed again"
         )
-    suite = settled(suite, folder)
-    plan = make_plan(suite)
+    plan = make_plan(suite, folder)
     run = Run(folder)
     with run.lock():
+        if team.mirror:
+            progress.say(f"{team.mirror.pull()} files brought from {team.mirror.url}")
+            plan = make_plan(suite, folder)  # which may say what this run settled before
         missing = [job for job in plan.jobs if not job.done]
         if missing:
             train_missing(missing, suite, progress)
-            plan = make_plan(suite)  # now the keys hash what was trained
+            plan = make_plan(plan.suite)  # now the keys hash what was trained
         _write(run, plan, progress)
+        team.publish(*DOCUMENTS)
         todo = survey(run, plan, progress)
         if time_again or not todo.done:
             run.write("env.json", environment(suite.device))
@@ -98,10 +102,12 @@ def _run_suite(
         if todo.pairs:
             progress.say(f"compare: {', '.join(metric.name for metric, _ in todo.pairs)}")
             score_pairs(run, todo.pairs, progress, team)
+        _tell_of(run, team)
         team.settle()
         if todo.strips:
             progress.say(f"strips: {len(todo.strips)} to make")
             make_strips(run, todo.strips, progress, team)
+            _tell_of(run, team)
             team.settle()
         for pending in (todo.timing, plan.samplers if time_again else ()):
             if pending:
@@ -109,7 +115,16 @@ def _run_suite(
 
                 progress.say(f"time: {len(pending)} samplers, one image at a time, interleaved")
                 time_samplers(run, plan, pending, progress)
-        return report(run, plan, progress)
+        results = report(run, plan, progress)
+        team.publish("")
+        return results
+
+
+def _tell_of(run: Run, team: Team) -> None:
+    """Add to env.json who made what is new, and what had to be tried again."""
+    about = team.about()
+    if about and (run.folder / "env.json").is_file():
+        run.write("env.json", {**json.loads((run.folder / "env.json").read_bytes()), **about})
 
 
 def _generate(run: Run, plan: Plan, works: list[Work], progress: Progress, team: Team) -> Plan:

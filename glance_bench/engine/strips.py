@@ -27,8 +27,8 @@ from ..strips import SCHEMA, check_strip
 from ..terminal import Progress
 from ..units import read_unit
 from .base import Made, Team
-from .embeddings import Embeddings
-from .generate import HeldModel, placed_with, png, texts_of
+from .embeddings import Embeddings, Limited
+from .generate import HeldModel, placed_with, played_files, png, texts_of
 from .plan import Item, Plan, Work
 
 __all__ = ["Strip", "Stripper", "is_made", "make_strips", "pending_strips", "planned_strips", "strip_entries"]
@@ -117,20 +117,23 @@ def make_strips(run: Run, pending: Sequence[Strip], progress: Progress, team: Te
 
     Raises GlanceBenchError for a family that cannot do it.
     """
-    models = list(dict.fromkeys(strip.work.sampler.model for strip in pending))
-    ordered = sorted(pending, key=lambda strip: models.index(strip.work.sampler.model))
-    factory = partial(Stripper, run.folder, texts_of(strip.work for strip in pending))
+    models = list(dict.fromkeys(strip.work.sampler.weights for strip in pending))
+    ordered = sorted(pending, key=lambda strip: models.index(strip.work.sampler.weights))
+    works = [strip.work for strip in pending]
+    factory = partial(Stripper, run.folder, texts_of(works), played_files(works))
     with progress.task("strips", len(pending), "strips") as advance:
         for strip in team.each("strips", run, ordered, factory, progress):
             advance(1, f"{strip.work.info.model} {strip.work.info.sampler}")
 
 
 class Stripper:
-    """The worker of this pass, on the run in ``folder``; ``texts`` are those of ``texts_of``."""
+    """The worker of this pass, on the run in ``folder``; ``texts`` and ``adapters`` are those of ``HeldModel``."""
 
-    def __init__(self, folder: Path, texts: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, folder: Path, texts: Mapping[str, Sequence[Limited]], adapters: Mapping[str, str]
+    ) -> None:
         self._run = Run(folder)
-        self._model = HeldModel(self._run, texts)
+        self._model = HeldModel(self._run, texts, adapters)
 
     def __call__(self, strip: Strip) -> Made:
         """Make and publish one strip."""
@@ -156,7 +159,7 @@ def _make(run: Run, strip: Strip, model: Any, embeddings: Embeddings) -> list[st
     sampler, info, item = strip.work.sampler, strip.work.info, strip.item
     size = sampler.model.resolution
     watch = _Estimates(strip.steps)
-    embed = embeddings.get(model, item.prompt.text)
+    embed = embeddings.get(model, item.prompt.text, sampler.card.max_sequence_length)
     noise = model.noise([item.seed], resolution=size)
     picture = model.sample(sampler.trajectory, [embed], noise, watch, resolution=size)[0]
     if set(watch.kept) != set(strip.steps):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glance_bench.errors import GlanceBenchError
 
-__all__ = ["files_below"]
+__all__ = ["files_below", "is_inside"]
 
 
 def files_below(folder: Path) -> list[str]:
@@ -25,3 +25,8 @@ def files_below(folder: Path) -> list[str]:
         links = [name for name in folders if Path(place, name).is_symlink()]
         found += [(here / name).as_posix() for name in [*names, *links]]
     return sorted(found)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether ``path``, links followed, lies below ``folder``: a folder of somebody else's may link anywhere."""
+    return path.resolve().is_relative_to(folder.resolve())

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from glance_bench.errors import GlanceBenchError, UsageError
-from glance_bench.exchange.folders import files_below
+from glance_bench.exchange.folders import files_below, is_inside
 from glance_bench.exchange.layouts import SETS, lay_out
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def match(folder: Path, prompts: Sequence[Prompt], count: int, listing: Path | N
 
     With ``listing``, or a file of LISTS in the folder: a CSV or JSON lines file with ``file``, ``prompt_id`` and
     perhaps ``index``. Otherwise by name: the layout of ``layouts`` or PLAIN that explains most
-    files. Raises UsageError for a list that does not fit and where two files are one image, and GlanceBenchError for
+    files. Raises UsageError for a list that does not fit, for a link that leads out of the folder and where two files
+    are one image, and GlanceBenchError for
     a folder that cannot be read or has nothing that matches.
     """
     pictures = _pictures(folder)
@@ -63,6 +64,11 @@ def match(folder: Path, prompts: Sequence[Prompt], count: int, listing: Path | N
             f"prompt: {prompts[0].id!r}): name them <prompt id>_<index>.png, or list them in {LISTS[0]}"
         )
     _refuse_twice(files)
+    for name in files:
+        if not is_inside(folder / name, folder):
+            raise UsageError(
+                f"{folder / name} links to a file outside the folder: copy it there (cp -rL does)"
+            )
     return Matched(by, files, tuple(name for name in pictures if name not in files))
 
 

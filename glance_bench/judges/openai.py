@@ -27,11 +27,11 @@ from urllib.parse import urlsplit
 
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.judges.pictures import data_url
+from glance_bench.keys import KEY_VARIABLE, hidden, refuse_key
 from glance_bench.metrics.base import Images
 
 __all__ = ["KEY_VARIABLE", "OpenaiJudge"]
 
-KEY_VARIABLE = "GLANCE_BENCH_JUDGE_KEY"
 TIMEOUT = 60.0  # seconds, a try
 TRIES = 3
 PAUSE = 2.0  # seconds before the second try, doubled before each further one
@@ -117,11 +117,11 @@ class OpenaiJudge:
                 error.close()
                 if error.code not in AGAIN:
                     raise GlanceBenchError(
-                        f"{self._url} refused the request: HTTP {error.code} {error.reason}; "
+                        f"{self._url} refused the request: HTTP {error.code} {self._shown(error.reason)}; "
                         f"check the model's name and {KEY_VARIABLE}"
                     ) from error
             except (OSError, http.client.HTTPException) as error:  # time-outs and broken connections
-                self._last = str(error) or type(error).__name__
+                self._last = self._shown(str(error)) or type(error).__name__
         return None
 
     def _request(self, body: bytes) -> urllib.request.Request:
@@ -137,7 +137,11 @@ class OpenaiJudge:
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             self._last = "a reply that is no chat completion"
             return None
-        return content if isinstance(content, str) else None
+        return self._shown(content) if isinstance(content, str) else None
+
+    @staticmethod
+    def _shown(text: str) -> str:
+        return hidden(text, os.environ.get(KEY_VARIABLE))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -157,6 +161,7 @@ def _read(reply: http.client.HTTPResponse, deadline: float) -> bytes:
 
 
 def _check(endpoint: str, model: str) -> None:
+    refuse_key(f"openai:{endpoint}#{model}")
     if not model:
         raise UsageError(f"judge openai:{endpoint}: which model? expected openai:ENDPOINT#MODEL")
     try:
@@ -164,10 +169,6 @@ def _check(endpoint: str, model: str) -> None:
         host, _ = parts.hostname or "", parts.port
     except ValueError as error:
         raise UsageError(f"judge openai:{endpoint}: not an address ({error})") from error
-    if parts.username or parts.password or parts.query:
-        raise UsageError(
-            f"judge openai: an address without user, password or query, please; the key goes into {KEY_VARIABLE}"
-        )
     if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
         raise UsageError(f"judge openai:{endpoint}: expected https://..., or http:// to this machine")
 

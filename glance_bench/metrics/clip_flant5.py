@@ -119,7 +119,9 @@ class ClipFlanT5:
                 use_safetensors=True,
                 local_files_only=True,
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(self._tokenizer, local_files_only=True)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                self._tokenizer, trust_remote_code=False, local_files_only=True
+            )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise GlanceBenchError(f"CLIP-FlanT5 cannot be loaded: {str(error)[:300]}") from error
         return (*(part.to(device, dtype).eval() for part in (t5, projector, tower)), tokenizer)

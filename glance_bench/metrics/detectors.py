@@ -124,7 +124,9 @@ class Mask2Former:
             model = transformers.Mask2FormerForUniversalSegmentation.from_pretrained(
                 self._folder, use_safetensors=True, local_files_only=True
             )
-            processor = transformers.AutoImageProcessor.from_pretrained(self._folder, local_files_only=True)
+            processor = transformers.AutoImageProcessor.from_pretrained(
+                self._folder, trust_remote_code=False, local_files_only=True
+            )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise GlanceBenchError(f"{self._folder}: {self.name} cannot be loaded: {error}") from error
         if model.config.num_labels != len(CLASSES):

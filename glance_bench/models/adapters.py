@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import GlanceBenchError
+from ..samplers.lora_files import refuse_pickle
 from ..trajectory import Step
 from .quiet import quiet_libraries
 
@@ -41,10 +42,16 @@ class Adapters:
         path = Path(file)
         if not path.is_file():
             raise GlanceBenchError(f"LoRA file {file} is missing")
+        refuse_pickle(path)
         key = (str(path.resolve()), path.stat().st_mtime_ns)
         if key not in self._names:
             name = f"adapter_{len(self._names)}"
-            where = {"weight_name": path.name, "local_files_only": True, "low_cpu_mem_usage": True}
+            where = {
+                "weight_name": path.name,
+                "use_safetensors": True,
+                "local_files_only": True,
+                "low_cpu_mem_usage": True,
+            }
             try:
                 with quiet_libraries():
                     self._check_layers(path, self._pipe.lora_state_dict(str(path.parent), **where))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,7 @@ from ..errors import GlanceBenchError, UsageError
 from ..samplers.cards import Geometry
 from ..trajectory import Step, Trajectory
 from .adapters import Adapters
+from .caches import StepCache, Work
 from .checkpoints import check_weights, checkpoint_digest, read_geometry, read_settings
 from .placement import Plan
 from .placing import DTYPES, Placing, readable
@@ -97,7 +99,7 @@ class DiffusersFamily(ABC):
         parts = {} if transformer else {"transformer": None}
         with readable(path):
             pipe = cls.pipeline_class.from_pretrained(
-                path, dtype=DTYPES[dtype], local_files_only=True, **parts
+                path, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True, **parts
             )
         pipe.set_progress_bar_config(disable=True)
         return cls(pipe.to(device), path, where, DTYPES[dtype])
@@ -134,16 +136,18 @@ class DiffusersFamily(ABC):
             self._geometries[key] = read_geometry(self.path, height, width)
         return self._geometries[key]
 
-    def encode(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+    def encode(self, texts: Sequence[str], max_sequence_length: int | None = None) -> list[dict[str, Any]]:
         """Embeddings of each prompt, on the CPU: tensors without batch dimension, and ``truncated``, a bool.
 
         Every text is encoded by itself, so that its embedding does not depend on its neighbours in the list.
-        A prompt longer than the model's limit is cut, and flagged.
+        A prompt longer than the model's limit, or than ``max_sequence_length`` tokens, is cut, and flagged.
         """
+        own = self.settings.max_sequence_length
+        limit = own if max_sequence_length is None else min(own, max_sequence_length)
         with torch.no_grad(), quiet_libraries():
             if self.placing is not None:
                 self.placing.encode()
-            return [self._encode(text) for text in texts]
+            return [self._encode(text, limit) for text in texts]
 
     def noise(self, seeds: Sequence[int], *, resolution: tuple[int, int] | None = None) -> torch.Tensor:
         """float32[N, tokens, channels] on the CPU: the pipeline's own packed noise, one generator an image.
@@ -171,8 +175,8 @@ class DiffusersFamily(ABC):
 
         ``embeds`` are entries of ``encode`` and ``noise`` is float32[N, tokens, channels], N of both. The
         pipeline is called once for each run of steps with the same guidance and number of passes; adapters
-        are switched at their boundaries inside the call. Non-finite values become black, and the recorder's
-        finite flags say which images had them.
+        are switched at their boundaries inside the call, where a cache starts afresh. Non-finite values become
+        black, and the recorder's finite flags say which images had them.
         Raises UsageError when sizes do not fit and GlanceBenchError for an adapter that cannot be loaded.
         """
         height, width = resolution or self.default_resolution
@@ -186,9 +190,13 @@ class DiffusersFamily(ABC):
         self.ready()
         latents, done = noise, 0
         component = ExitStack()
+        cache = StepCache(self.pipe.transformer, trajectory, self.name)
+        switches = {phase.start for phase in trajectory.phases}
 
         def on_step_end(pipe: Any, i: int, t: Any, state: dict[str, Any]) -> dict[str, Any]:
             nonlocal latents, done
+            if pipe.scheduler.midway:
+                return {}
             latents, done = state["latents"], done + 1
             watch.on_step(done - 1, latents)
             if done - 1 in watch.estimated:
@@ -196,19 +204,23 @@ class DiffusersFamily(ABC):
             if done < len(trajectory):
                 with watch.component("switch"):
                     self._adapters.serve(trajectory.steps[done])
+                    if done in switches:
+                        cache.begin(done)
             else:
                 self._synchronise(watch)
                 component.close()
                 component.enter_context(watch.component("decode"))
             return {}
 
-        with component, self._watched_by(watch, len(noise)):
+        with component, self._watched_by(watch, len(noise), counting=trajectory.cache is not None):
+            component.callback(cache.end)
             self._synchronise(watch)
             component.enter_context(watch.component("denoise"))
             with watch.component("switch"):
                 self._adapters.serve(trajectory.steps[0])
             for steps, conditioning in legs:
-                self.pipe.scheduler = TrajectoryScheduler.of(Trajectory(steps))
+                self.pipe.scheduler = TrajectoryScheduler.of(replace(trajectory, steps=steps))
+                cache.begin(done)
                 made = self.pipe(
                     **conditioning,
                     latents=latents,
@@ -299,20 +311,24 @@ class DiffusersFamily(ABC):
         """Pixels [N, 3, H, W] in -1..1 of packed latents [N, tokens, channels]: what the pipeline ends with."""
 
     @abstractmethod
-    def _encode(self, text: str) -> dict[str, Any]:
-        """One entry of ``encode``."""
+    def _encode(self, text: str, limit: int) -> dict[str, Any]:
+        """One entry of ``encode``, of at most ``limit`` tokens."""
 
     @abstractmethod
     def _conditioning(self, embeds: Sequence[Embeds], step: Step) -> dict[str, Any]:
         """The pipeline's keyword arguments for prompts, guidance and text length."""
 
     @contextmanager
-    def _watched_by(self, watch: Recorder, images: int) -> Iterator[None]:
-        """Counts the rows of each transformer batch over the images; the pipeline is left as it was."""
+    def _watched_by(self, watch: Recorder, images: int, *, counting: bool) -> Iterator[None]:
+        """Counts the rows of each transformer batch over the images; the pipeline is left as it was.
+
+        ``counting`` counts the share of the blocks that really ran, instead of the whole.
+        """
+        work = Work(self.pipe.transformer) if counting else None
 
         def count(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             hidden = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-            watch.on_model_call(hidden.shape[0] / images)
+            watch.on_model_call(hidden.shape[0] / images * (work.taken() if work else 1))
 
         stock = self.pipe.scheduler
         counter = self.pipe.transformer.register_forward_hook(count, with_kwargs=True)
@@ -320,6 +336,8 @@ class DiffusersFamily(ABC):
             yield
         finally:
             counter.remove()
+            if work:
+                work.close()
             self.pipe.scheduler = stock
 
     @cached_property

@@ -15,11 +15,14 @@ from typing import Any
 from ..digests import file_digests
 from ..errors import GlanceBenchError, UsageError, near_misses
 from ..samplers.cards import Geometry
+from ..samplers.lora_files import PICKLED
 from ..sealed import digest_of
 from ..trajectory import FLUX_SHIFT, QWEN_SHIFT, TimeShift
 
 SETTINGS_FILE = "glance_bench.json"
 WEIGHTED = ("transformer", "vae", "text_encoder", "text_encoder_2")
+LIBRARIES = ("diffusers", "transformers")  # whose classes a checkpoint may name
+CONFIGS = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
 HASHED_SUFFIXES = {".safetensors", ".json", ".txt", ".model", ".jinja"}
 
 
@@ -59,12 +62,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 def read_settings(path: Path) -> Settings:
     """The settings of the checkpoint at ``path``.
 
-    Raises GlanceBenchError when the folder, its model_index.json or a known pipeline class is missing, or a
-    setting has the wrong form.
+    Raises GlanceBenchError when the folder, its model_index.json or a known pipeline class is missing, a setting has
+    the wrong form, or the checkpoint brings code of its own.
     """
     if not path.is_dir():
         raise GlanceBenchError(f"checkpoint {path}: no such folder; expected one in the diffusers layout")
-    pipeline = _read_json(path / "model_index.json").get("_class_name")
+    index = _read_json(path / "model_index.json")
+    _refuse_code(path, index)
+    pipeline = index.get("_class_name")
     if pipeline not in DEFAULTS:
         known = " or ".join(DEFAULTS)
         raise GlanceBenchError(f"checkpoint {path}: its pipeline is {pipeline}, expected {known}")
@@ -85,6 +90,25 @@ def read_settings(path: Path) -> Settings:
     return settings
 
 
+def _refuse_code(path: Path, index: dict[str, Any]) -> None:
+    """Loading would import what a checkpoint names: only the two libraries' own classes are."""
+    named = [("model_index.json", "custom_pipeline")] if "custom_pipeline" in index else []
+    for name, value in index.items():
+        library = value[0] if isinstance(value, list) and value else None
+        if name == "_class_name" and not isinstance(value, str):
+            named.append(("model_index.json", f"_class_name {value}"))
+        elif not name.startswith("_") and library is not None and library not in LIBRARIES:
+            named.append(("model_index.json", f"{name} of {library}"))
+    for config in sorted(file for name in CONFIGS for file in path.glob(f"*/{name}")):
+        if "auto_map" in _read_json(config):
+            named.append((config.relative_to(path).as_posix(), "auto_map"))
+    for file, what in named:
+        raise GlanceBenchError(
+            f"checkpoint {path}: {file} names code that is not of {' or '.join(LIBRARIES)} ({what[:80]}); such code is "
+            "never run"
+        )
+
+
 def check_weights(path: Path) -> None:
     """Raises GlanceBenchError naming the first component of the checkpoint at ``path`` without its files."""
     for name, value in _read_json(path / "model_index.json").items():
@@ -96,11 +120,19 @@ def check_weights(path: Path) -> None:
         if name not in WEIGHTED:
             continue
         if not any(folder.glob("*.safetensors")):
-            raise GlanceBenchError(f"checkpoint {path}: {name}/ has no *.safetensors weights ({value[1]})")
+            raise GlanceBenchError(
+                f"checkpoint {path}: {name}/ has no *.safetensors weights ({value[1]}){_pickles(folder)}"
+            )
         for index in folder.glob("*.safetensors.index.json"):
             for shard in sorted(set(_read_json(index).get("weight_map", {}).values())):
                 if not (folder / shard).is_file():
                     raise GlanceBenchError(f"checkpoint {path}: {name}/{shard} is missing")
+
+
+def _pickles(folder: Path) -> str:
+    """A clause that says why the weights that are there do not count."""
+    found = sorted(file.name for suffix in PICKLED for file in folder.glob(f"*{suffix}"))
+    return f"; {found[0]} is a pickle, which is a program and never loaded" if found else ""
 
 
 def read_geometry(path: Path, height: int | None = None, width: int | None = None) -> Geometry:

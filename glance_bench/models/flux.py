@@ -20,8 +20,7 @@ class FluxFamily(DiffusersFamily):
     pipeline_class = FluxPipeline
     transformer_class = FluxTransformer2DModel
 
-    def _encode(self, text: str) -> dict[str, Any]:
-        limit = self.settings.max_sequence_length
+    def _encode(self, text: str, limit: int) -> dict[str, Any]:
         tokens = self.pipe.tokenizer_2(text, truncation=False, verbose=False).input_ids
         embeds, pooled, _ = self.pipe.encode_prompt(
             prompt=text, prompt_2=None, device=self._encoder_device, max_sequence_length=limit

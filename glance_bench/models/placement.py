@@ -36,7 +36,7 @@ says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import GlanceBenchError, UsageError, near_misses
@@ -50,6 +50,7 @@ __all__ = [
     "activation_dtype",
     "choose",
     "lacking",
+    "pick",
     "placement",
     "placements",
     "refuse_emulation",
@@ -211,6 +212,30 @@ def choose(
         said[plan.name] = lacks or f"fits: {plan}"
         chosen = chosen or (None if lacks else plan)
     return chosen, said
+
+
+def pick(
+    wanted: str | None,
+    model: str | Path,
+    gpu: Gpu | None,
+    ram_gib: float,
+    resolution: int | tuple[int, int] | None = None,
+    dtype: str | None = None,
+) -> tuple[Plan | None, dict[str, str]]:
+    """What ``choose`` says when a suite wants ``auto``; of a plan by its name, or of the default for None, the same."""
+    if wanted == "auto":
+        return choose(model, gpu, ram_gib, resolution, dtype)
+    compute = gpu.compute if gpu else None
+    if (
+        wanted is None and dtype == "float16"
+    ):  # without a placement nothing is widened: as large as in bfloat16
+        plan = placement(PLANS[0], model, resolution, compute, "bfloat16")
+        plan = replace(plan, dtype=dtype, encoding=dtype)
+    else:
+        plan = placement(wanted or PLANS[0], model, resolution, compute, dtype)
+    lacks = lacking(plan, gpu, ram_gib)
+    hint = "" if wanted or not lacks else "; placement: auto looks for one that fits"
+    return (None if lacks else plan), {plan.name: lacks + hint or f"fits: {plan}"}
 
 
 def refuse_emulation(dtype: str, compute: float | None, forced: bool) -> None:

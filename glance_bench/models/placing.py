@@ -18,7 +18,7 @@ from .placement import Plan
 from .quantised import quantise
 from .sizes import stored_dtype
 
-__all__ = ["DTYPES", "Placing", "load_transformer", "readable"]
+__all__ = ["DTYPES", "Placing", "install", "load_transformer", "readable"]
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 ENCODERS = ("text_encoder", "text_encoder_2")
@@ -51,6 +51,7 @@ def load_transformer(
             path,
             subfolder="transformer",
             dtype=DTYPES[stored_dtype(path / "transformer")] if wide else dtype,
+            use_safetensors=True,
             local_files_only=True,
         )
     if weights == "plain":
@@ -100,15 +101,7 @@ class Placing:
         dtype = DTYPES[self.plan.dtype]
         resting = torch.device("cpu") if self.plan.offload else self._device
         made = load_transformer(self._transformer_class, self._path, self.plan.weights, dtype, resting)
-        if self.plan.offload:
-            self._offload(made)
-        self.pipe.register_modules(transformer=made)
-        if self.plan.weights in ("int8", "float8"):
-            # diffusers reads the shapes of FLUX's weights from a state dict, where quanto's layers have none, to pad
-            # narrower adapters. Ours are refused where they do not fit.
-            self.pipe._maybe_expand_lora_state_dict = _as_it_is
-        if self.plan.dtype == "float16" and self.plan.encoding == "float32":
-            torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+        install(self.pipe, made, self.plan, self._device)
         self.drawing = True
 
     def release(self) -> None:
@@ -133,7 +126,7 @@ class Placing:
     def _pipeline(self, parts: dict[str, None], dtype: str) -> Any:
         with readable(self._path):
             made = self._pipeline_class.from_pretrained(
-                self._path, dtype=DTYPES[dtype], local_files_only=True, **parts
+                self._path, dtype=DTYPES[dtype], use_safetensors=True, local_files_only=True, **parts
             )
         made.set_progress_bar_config(disable=True)
         return made
@@ -144,20 +137,34 @@ class Placing:
         free, _ = torch.cuda.mem_get_info(self._device)
         return self._device if free / 2**30 >= self.plan.encode_gib else torch.device("cpu")
 
-    def _offload(self, transformer: Any) -> None:
-        """Have the transformer's weights fetched from host memory as they are needed.
 
-        Fetching each layer by itself is what diffusers calls sequential offloading elsewhere; this way it goes
-        together with adapters, and runs without a GPU as well.
-        """
-        by_block = {"offload_type": "block_level", "num_blocks_per_group": 1}
-        on_gpu = self._device.type == "cuda"
-        transformer.enable_group_offload(
-            onload_device=self._device,
-            offload_device=torch.device("cpu"),
-            **(by_block if self.plan.offload == "block" else {"offload_type": "leaf_level"}),
-            use_stream=on_gpu and self.plan.offload == "block",
-        )
+def install(pipe: Any, transformer: Any, plan: Plan, device: torch.device) -> None:
+    """Have ``transformer``, its weights stored as the plan says, play in ``pipe`` on ``device``."""
+    if plan.offload:
+        _offload(transformer, plan, device)
+    pipe.register_modules(transformer=transformer)
+    if plan.weights in ("int8", "float8"):
+        # diffusers reads the shapes of FLUX's weights from a state dict, where quanto's layers have none, to pad
+        # narrower adapters. Ours are refused where they do not fit.
+        pipe._maybe_expand_lora_state_dict = _as_it_is
+    if plan.dtype == "float16" and plan.encoding == "float32":
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+
+
+def _offload(transformer: Any, plan: Plan, device: torch.device) -> None:
+    """Have the transformer's weights fetched from host memory as they are needed.
+
+    Fetching each layer by itself is what diffusers calls sequential offloading elsewhere; this way it goes
+    together with adapters, and runs without a GPU as well.
+    """
+    by_block = {"offload_type": "block_level", "num_blocks_per_group": 1}
+    on_gpu = device.type == "cuda"
+    transformer.enable_group_offload(
+        onload_device=device,
+        offload_device=torch.device("cpu"),
+        **(by_block if plan.offload == "block" else {"offload_type": "leaf_level"}),
+        use_stream=on_gpu and plan.offload == "block",
+    )
 
 
 def _as_it_is(transformer: nn.Module, lora_state_dict: dict[str, Any]) -> dict[str, Any]:

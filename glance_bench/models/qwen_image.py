@@ -24,8 +24,7 @@ class QwenImageFamily(DiffusersFamily):
     pipeline_class = QwenImagePipeline
     transformer_class = QwenImageTransformer2DModel
 
-    def _encode(self, text: str) -> dict[str, Any]:
-        limit = self.settings.max_sequence_length
+    def _encode(self, text: str, limit: int) -> dict[str, Any]:
         whole = self.pipe.prompt_template_encode.format(text)
         tokens = self.pipe.tokenizer(whole, truncation=False, verbose=False).input_ids
         length = len(tokens) - self.pipe.prompt_template_encode_start_idx

@@ -17,7 +17,8 @@ class Recorder:
 
     Attributes:
         evaluations: transformer evaluations really made for each image of the last call: a forward pass over
-            the batch counts 1, true classifier-free guidance 2 a step.
+            the batch counts 1, true classifier-free guidance 2 a step. With a cache a pass counts the share of the
+            transformer's blocks that it really ran, see ``caches.Work``.
         finite: one flag an image of the last call, False when its final latents hold a NaN or an infinity.
         seconds: wall seconds by component ("denoise", "decode"; "switch", which is part of denoising: putting in the
             next step's adapter; "encode" where the caller opens it).

@@ -90,7 +90,7 @@ def board_chunks(board: Board) -> Iterator[tuple[str, Any]]:
 def _inside(folder: Path, strips: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
     """The same with the pictures themselves for their files; estimates that cannot be read are left out."""
     paths = [folder / estimate["file"] for own in strips for estimate in own]
-    small = dict(zip(paths, thumbnails(paths), strict=True))
+    small = dict(zip(paths, thumbnails(paths, folder), strict=True))
     return [
         [{**e, "adapter": visible(e["adapter"]), "file": data_uri(found)} for e in own
          if isinstance(found := small[folder / e["file"]], bytes)]

@@ -219,7 +219,7 @@ def _write_thumbs(
     wanted = list(_images_of(board, options.images))
     names = [f"thumbs/b{board.number}/{sampler}/{row}.webp" for sampler, row, *_ in wanted]
     new = [i for i, name in enumerate(names) if kept.get(name) != wanted[i][3] or not (out / name).is_file()]
-    missing, fresh = set(new), thumbnails([wanted[i][2] for i in new])
+    missing, fresh = set(new), thumbnails([wanted[i][2] for i in new], board.source.folder)
     used = 0
     for i, (sampler, row, path, sha) in enumerate(wanted):
         found = next(fresh) if i in missing else None
@@ -273,7 +273,8 @@ def _single(report: Report, path: Path, options: Options, say: Say) -> Written:
 def _encoded(board: Board, kept: Kept, written: Written) -> Iterator[tuple[int, int, str]]:
     """Images as data URIs."""
     wanted: Sequence[tuple[int, int, Path, str]] = list(_images_of(board, kept))
-    for (sampler, row, path, _), found in zip(wanted, thumbnails([one[2] for one in wanted]), strict=True):
+    made = thumbnails([one[2] for one in wanted], board.source.folder)
+    for (sampler, row, path, _), found in zip(wanted, made, strict=True):
         if isinstance(found, str):
             written.unreadable.append(f"{path}: {found}")
         else:

@@ -47,8 +47,9 @@ class Played:
 
     @property
     def evaluations(self) -> int:
-        """Model evaluations an image, two a step where guidance takes two."""
-        return sum(row["passes"] for row in self.rows)
+        """Model evaluations an image, two a step where guidance takes two or the solver does; without a cache."""
+        costs: list[int] = [row["cost"] if "cost" in row else row["passes"] for row in self.rows]
+        return sum(costs)
 
 
 def played(board: Board) -> tuple[list[Played], list[tuple[int, str]]]:

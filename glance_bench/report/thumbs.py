@@ -9,8 +9,11 @@ import base64
 import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from glance_bench.exchange.folders import is_inside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,14 +60,16 @@ def _stratified(board: Board) -> Iterator[int]:
         yield from (rows[i * len(rows) // count] for i in range(count))
 
 
-def thumbnails(paths: Sequence[Path]) -> Iterator[bytes | str]:
+def thumbnails(paths: Sequence[Path], folder: Path) -> Iterator[bytes | str]:
     """The WebP bytes of each image in turn, or a sentence that says why there are none.
+
+    What does not lie in ``folder`` is not shown: the record of a run, or a link in it, may be anybody's.
 
     They are made as they are asked for, BATCH at a time: whoever has enough can stop.
     """
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), BATCH):
-            yield from pool.map(_thumbnail, paths[start : start + BATCH])
+            yield from pool.map(_thumbnail, paths[start : start + BATCH], repeat(folder))
 
 
 def data_uri(image: bytes) -> str:
@@ -72,9 +77,11 @@ def data_uri(image: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(image).decode()
 
 
-def _thumbnail(path: Path) -> bytes | str:
+def _thumbnail(path: Path, folder: Path) -> bytes | str:
     from PIL import Image, UnidentifiedImageError
 
+    if not is_inside(path, folder):
+        return "lies outside the run's folder"
     try:
         with Image.open(path) as image:
             small = max(image.size) <= SIDE

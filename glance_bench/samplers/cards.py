@@ -10,194 +10,51 @@ No torch. The shipped cards lie in ``baselines/``; a card may as well be named b
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ..errors import GlanceBenchError, UsageError, near_misses
-from ..registry import FAMILIES
+from ..errors import GlanceBenchError, MissingData, UsageError, near_misses
+from ..registry import FAMILIES, MODELS
 from ..resources import data_dir
 from ..sealed import digest_of
 from ..trajectory import (
-    TEACHER_STEPS,
-    FloatArray,
-    Move,
+    SOLVERS,
     Phase,
     TimeShift,
     Trajectory,
     boundary_step,
     from_moves,
-    grid_moves,
-    slow_fast_indices,
     slow_fast_is_derived,
-    teacher_grid,
-    uniform_indices,
 )
+from ..weights import HubFile
+from .experts import Expert, HubLora
 from .listed import Printed, Reshifted, TimestepsOnly
 from .lora_files import contents
+from .options import Cache, MagCache
+from .schedules import Geometry, Indices, Native, OnGrid, SlowFast, Uniform
 
 __all__ = [
     "Expert",
     "Geometry",
+    "Indices",
     "OnGrid",
     "SamplerCard",
+    "SlowFast",
+    "Uniform",
     "list_cards",
     "load_card",
     "lora_card",
     "lora_name",
 ]
 
-ADAPTER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+@=-]*/[A-Za-z0-9][A-Za-z0-9._+@=-]*$"
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What a card needs to know of a model at a resolution.
-
-    ``tokens`` is the number of packed image tokens, ``guidance`` the model's default, ``cfg`` whether
-    guidance above 1 costs a second pass. ``adapters`` are the LoRA files trained for the model, by the names
-    that cards use.
-    """
-
-    family: str
-    shift: TimeShift
-    tokens: int
-    guidance: float
-    cfg: bool
-    adapters: Mapping[str, Path] = field(default_factory=dict, compare=False)
-
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-Steps = Annotated[int, Field(ge=1, le=1000)]
-
-
-class OnGrid(_Strict, ABC):
-    """A schedule that keeps some levels of a grid of the model's own."""
-
-    @abstractmethod
-    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
-        """The grid, float64[n + 1], and the kept indices."""
-
-    def moves(self, geometry: Geometry) -> list[Move]:
-        """One move a step, from each kept level to the next and from the last to 0."""
-        return grid_moves(*self.levels(geometry))
-
-
-class Native(OnGrid):
-    """The stock scheduler asked for ``steps`` steps; with 50 it is the teacher."""
-
-    kind: Literal["native"]
-    steps: Steps
-
-    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
-        """The grid, float64[n + 1], and the kept indices."""
-        return teacher_grid(geometry.shift, geometry.tokens, self.steps), range(self.steps)
-
-
-class Uniform(OnGrid):
-    """``steps`` evenly skipped steps of the ``of``-step grid; see ``trajectory.uniform_indices``."""
-
-    kind: Literal["uniform"]
-    steps: Steps
-    of: Steps = TEACHER_STEPS
-
-    @model_validator(mode="after")
-    def _fits(self) -> Uniform:
-        if self.steps > self.of:
-            raise ValueError(f"cannot keep {self.steps} of {self.of} steps")
-        return self
-
-    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
-        """The grid, float64[n + 1], and the kept indices."""
-        return teacher_grid(geometry.shift, geometry.tokens, self.of), uniform_indices(self.steps, self.of)
-
-
-class Indices(OnGrid):
-    """These indices (0-based, rising) of the ``of``-step grid."""
-
-    kind: Literal["indices"]
-    indices: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    of: Steps = TEACHER_STEPS
-
-    @model_validator(mode="after")
-    def _fits(self) -> Indices:
-        if sorted(set(self.indices)) != self.indices or self.indices[-1] >= self.of:
-            raise ValueError(f"indices must rise strictly within 0..{self.of - 1}")
-        return self
-
-    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
-        """The grid, float64[n + 1], and the kept indices."""
-        return teacher_grid(geometry.shift, geometry.tokens, self.of), self.indices
-
-
-class SlowFast(OnGrid):
-    """Glance's sets of the 50-step grid; see ``trajectory.slow_fast_indices`` for what is published."""
-
-    kind: Literal["slow-fast"]
-    slow: Annotated[int, Field(ge=1, le=10)]
-    fast: Annotated[int, Field(ge=2, le=20)]
-
-    def levels(self, geometry: Geometry) -> tuple[FloatArray, Sequence[int]]:
-        """The grid, float64[n + 1], and the kept indices."""
-        early, late = slow_fast_indices(self.slow, self.fast)
-        return teacher_grid(geometry.shift, geometry.tokens), early + late
-
-
-class Boundary(_Strict):
-    """Where an expert hands over: after ``step`` steps, or at the first step at or past a sigma or an SNR."""
-
-    step: Annotated[int, Field(ge=0)] | None = None
-    sigma: Annotated[float, Field(ge=0, le=1)] | None = None
-    snr: Annotated[float, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Boundary:
-        if [self.step, self.sigma, self.snr].count(None) != 2:
-            raise ValueError("expected exactly one of step, sigma, snr")
-        return self
-
-
-class Expert(_Strict):
-    """Who serves a phase: a LoRA file, an adapter trained for the model, or neither: the base model."""
-
-    name: Annotated[str, Field(min_length=1, max_length=40)]
-    lora: str | None = Field(None, description="path of a LoRA file, relative to the card")
-    adapter: str | None = Field(None, pattern=ADAPTER_NAME, description="an adapter of the model, by name")
-    scale: Annotated[float, Field(allow_inf_nan=False)] | None = Field(
-        None, description="times the file's own alpha / rank; must be given for a file without alpha"
-    )
-    until: Boundary | None = Field(None, description="absent for the last expert")
-
-    @field_validator("lora")
-    @classmethod
-    def _absolute(cls, lora: str | None, info: ValidationInfo) -> str | None:
-        return None if lora is None else str((Path(info.context or ".") / lora).absolute())
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Expert:
-        if self.lora and self.adapter:
-            raise ValueError("expected lora or adapter, not both")
-        return self
-
-    @property
-    def weight(self) -> float:
-        """The scale, 1 where it is the file's own."""
-        return 1.0 if self.scale is None else self.scale
-
-    def file(self, geometry: Geometry) -> str | None:
-        """The LoRA file that serves on a model: its path, or the adapter's bare name where it is not trained yet."""
-        if self.adapter is None:
-            return self.lora
-        return str(geometry.adapters.get(self.adapter, self.adapter))
 
 
 class SamplerCard(_Strict):
@@ -217,7 +74,17 @@ class SamplerCard(_Strict):
     guidance: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(
         {}, description="by family; default: the model's own"
     )
-    licence: str = ""
+    solver: str = Field("euler", description="euler, heun, ab2 or dpmpp-2m")
+    cache: Cache | None = Field(
+        None, description="what is not evaluated at every step; default: everything is"
+    )
+    max_sequence_length: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None, description="tokens of a prompt at most; a model with a lower limit keeps its own"
+    )
+    base: str | None = Field(
+        None, description="a registered model whose weights stand in for those of the models that it runs on"
+    )
+    licence: str = Field("", description="of the weights that the card names, as their publisher states it")
     citation: str = ""
 
     @field_validator("families", "guidance")
@@ -227,6 +94,33 @@ class SamplerCard(_Strict):
             if family not in FAMILIES:
                 raise ValueError(f"unknown model family {family!r}; {near_misses(family, FAMILIES.names())}")
         return families
+
+    @field_validator("solver")
+    @classmethod
+    def _has_solver(cls, solver: str) -> str:
+        if solver not in SOLVERS:
+            raise ValueError(f"unknown solver {solver!r}; {near_misses(solver, SOLVERS)}")
+        return solver
+
+    @field_validator("base")
+    @classmethod
+    def _registered(cls, base: str | None) -> str | None:
+        if base is not None and base not in MODELS:
+            raise ValueError(f"unknown model {base!r}; {near_misses(base, MODELS.names())}")
+        return base
+
+    @model_validator(mode="after")
+    def _fits_its_families(self) -> SamplerCard:
+        if self.base is not None and self.families != [MODELS.get(self.base).family]:
+            family = MODELS.get(self.base).family
+            raise ValueError(f"base {self.base!r} is of family {family}: expected families: [{family}]")
+        if isinstance(self.cache, MagCache):
+            for family in self.families:
+                if not self.cache.ratios.get(family):
+                    raise ValueError(f"cache: ratios of family {family!r} are missing")
+        if self.cache is not None and self.solver == "heun":
+            raise ValueError("solver heun, which evaluates twice a step, takes no cache")
+        return self
 
     @model_validator(mode="after")
     def _handed_over(self) -> SamplerCard:
@@ -259,15 +153,32 @@ class SamplerCard(_Strict):
             guidance=guidance,
             passes=2 if geometry.cfg and guidance > 1 else 1,
             phases=self._phases([move.sigma for move in moves], geometry),
+            solver=self.solver,
+            cache=self.cache,
         )
+
+    @property
+    def hub_files(self) -> list[HubFile]:
+        """The published LoRA files of its experts."""
+        return [expert.lora.published for expert in self.experts if isinstance(expert.lora, HubLora)]
+
+    @property
+    def published(self) -> list[str]:
+        """What ``prefetch`` fetches for this card: published LoRA files, and the weights of its base."""
+        source = MODELS.get(self.base).source if self.base else None
+        return [*map(str, self.hub_files), *([source] if isinstance(source, str) else [])]
 
     def digest(self, geometry: Geometry, promised: Mapping[str, str] | None = None) -> str:
         """Hash of everything in the card that can change a model's pixels, the LoRA files' contents included.
 
         ``promised`` has what stands for the content of files that are yet to be trained, by their path.
-        Raises GlanceBenchError when a LoRA file is missing, or an adapter was not trained for the model.
+        The options that a card may leave out enter it when they are set. ``base`` does not: its weights are the
+        checkpoint. Raises GlanceBenchError when a LoRA file is missing, or an adapter was not trained for the model,
+        and MissingData when a published one was not fetched.
         """
         for expert in self.experts:
+            if isinstance(expert.lora, HubLora) and expert.lora.published.place() is None:
+                raise MissingData(f"sampler {self.name!r} {expert.lora.published.missing()}")
             if expert.adapter and expert.adapter not in geometry.adapters:
                 known = near_misses(expert.adapter, geometry.adapters) or "it has none"
                 raise GlanceBenchError(
@@ -285,9 +196,18 @@ class SamplerCard(_Strict):
             }
             for expert, file in served
         ]
-        return digest_of(
-            {"schedule": self.schedule.model_dump(), "experts": experts, "guidance": self.guidance}
-        )
+        content_of: dict[str, Any] = {
+            "schedule": self.schedule.model_dump(exclude_none=True),
+            "experts": experts,
+            "guidance": self.guidance,
+        }
+        if self.solver != "euler":
+            content_of["solver"] = self.solver
+        if self.cache is not None:
+            content_of["cache"] = self.cache.model_dump(exclude_none=True)
+        if self.max_sequence_length is not None:
+            content_of["max_sequence_length"] = self.max_sequence_length
+        return digest_of(content_of)
 
     def _phases(self, sigmas: Sequence[float], geometry: Geometry) -> list[Phase]:
         if isinstance(self.schedule, SlowFast) and not self.experts:

@@ -10,7 +10,7 @@ from ..trajectory import TIMESTEPS, Move, bfloat16, grid_moves, shifted_grid, te
 from .published import load_published, published_moves
 
 if TYPE_CHECKING:
-    from .cards import Geometry
+    from .schedules import Geometry
 
 
 class _Listed(BaseModel):

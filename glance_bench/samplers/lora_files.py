@@ -10,7 +10,9 @@ from safetensors import SafetensorError, safe_open
 from ..digests import file_digests
 from ..errors import GlanceBenchError, UsageError
 
-__all__ = ["carries_alpha", "contents", "trained_adapters"]
+__all__ = ["PICKLED", "carries_alpha", "contents", "refuse_pickle", "trained_adapters"]
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def trained_adapters(folder: Path | None) -> dict[str, Path]:
@@ -36,12 +38,25 @@ def carries_alpha(file: Path) -> bool:
         ) from error
 
 
+def refuse_pickle(file: Path) -> None:
+    """Raises GlanceBenchError for a file whose name says that it is no safetensors file: others are never opened."""
+    if file.suffix != ".safetensors":
+        why = "is a pickle, which is a program" if file.suffix in PICKLED else "is no *.safetensors file"
+        raise GlanceBenchError(
+            f"LoRA file {file} {why}: only safetensors are loaded; ask its publisher for them, or convert it where you "
+            "trust it"
+        )
+
+
 def contents(files: Sequence[tuple[str, float | None]]) -> dict[str, str]:
     """sha256 of each LoRA file by its path, for (path, scale) pairs; a scale of None is the file's own.
 
-    Raises GlanceBenchError for a missing file, and UsageError for one without alpha whose scale nobody states.
+    Raises GlanceBenchError for a missing file and for a pickle, and UsageError for one without alpha whose scale
+    nobody states.
     """
     paths = [Path(file) for file, _ in files]
+    for path in paths:
+        refuse_pickle(path)
     found = dict(zip(map(str, paths), file_digests(paths), strict=True))
     for file, scale in files:
         if scale is None and not carries_alpha(Path(file)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..terminal import printable
@@ -19,8 +19,9 @@ def document(card: SamplerCard, geometry: Geometry) -> dict[str, Any]:
 
     ``steps`` has one entry a step: ``step`` (from 0), ``index`` on the schedule's own grid, ``sigma``,
     ``sigma_next``, ``t_cond``, ``snr`` (at sigma), ``phase``, ``adapter``, ``adapter_scale``, ``guidance``,
-    ``passes``. ``index`` and ``grid_steps`` are null for a schedule that is no part of one grid. ``speedup``
-    is nominal: evaluations of teacher-50 on this model over the card's. Raises as ``card.compile`` does.
+    ``passes``; with another solver than euler also ``solver`` and ``cost``, the step's evaluations. ``index`` and
+    ``grid_steps`` are null for a schedule that is no part of one grid. ``speedup`` is nominal: evaluations of
+    teacher-50 on this model over the card's. Raises as ``card.compile`` does.
     """
     trajectory = card.compile(geometry)
     grid_steps: int | None = None
@@ -37,6 +38,12 @@ def document(card: SamplerCard, geometry: Geometry) -> dict[str, Any]:
         "grid_steps": grid_steps,
         "derived": card.derived,
         "guidance": trajectory.steps[0].guidance,
+        "solver": card.solver,
+        "cache": None if card.cache is None else card.cache.model_dump(exclude_none=True),
+        "base": card.base,
+        "max_sequence_length": card.max_sequence_length,
+        "licence": card.licence,
+        "citation": card.citation,
         "nfe": trajectory.nfe,
         "speedup": trajectory.speedup(load_card("teacher-50").compile(geometry)),
         "phases": [
@@ -66,12 +73,14 @@ def text(card: SamplerCard, geometry: Geometry) -> str:
     names = [phase["name"] for phase in data["phases"]]
     mark = {name: MARKS[number % len(MARKS)] for number, name in enumerate(dict.fromkeys(names))}
     width = max(5, *(len(printable(name)) for name in names))
+    cost = " evals" if data["solver"] == "heun" else "passes"
     lines = [
         f"{data['name']}: {printable(data['title'])}",
         *textwrap.wrap(printable(data["description"]), 108),
         f"{len(data['steps'])} steps {grid} {data['family']} at {data['tokens']} tokens; "
         f"guidance {data['guidance']:g}; NFE {data['nfe']}, "
         f"{data['speedup']:.3g}x fewer than teacher-50",
+        *_told(data),
         *(["derived: the index list of this set is not published"] if data["derived"] else []),
     ]
     for phase in data["phases"]:
@@ -87,16 +96,35 @@ def text(card: SamplerCard, geometry: Geometry) -> str:
         )
     lines += [
         "",
-        f"step index  {'phase':{width}}  passes   sigma -> next   1000 * t       SNR  1{'sigma':^{BAR - 2}}0",
+        f"step index  {'phase':{width}}  {cost}  sigma -> next   1000 * t       SNR  1{'sigma':^{BAR - 2}}0",
     ]
     lines += [
         f"{row['step']:4d} {'-' if row['index'] is None else row['index']:>5}  "
-        f"{printable(row['phase']):{width}}  {row['passes']:6d}  "
+        f"{printable(row['phase']):{width}}  {row.get('cost', row['passes']):6d}  "
         f"{row['sigma']:.4f} -> {row['sigma_next']:.4f}  {row['t_cond'] * 1000:8.3f}  {row['snr']:8.3g}  "
         f"{_bar(row['sigma'], row['sigma_next'], mark[row['phase']])}"
         for row in data["steps"]
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _told(data: Mapping[str, Any]) -> list[str]:
+    """A line for each thing of a card that is not in its steps."""
+    told = []
+    if data["solver"] != "euler":
+        told.append(f"solver {data['solver']}")
+    if data["cache"]:
+        cache = dict(data["cache"])
+        kind = cache.pop("kind")
+        cache.pop("ratios", None)
+        told.append(
+            f"cache {kind} ({', '.join(f'{key} {value}' for key, value in cache.items())}): evaluates less than the NFE"
+        )
+    if data["base"]:
+        told.append(f"weights of {data['base']} instead of the model's")
+    if data["max_sequence_length"]:
+        told.append(f"at most {data['max_sequence_length']} tokens of a prompt")
+    return told + [f"{name} {printable(data[name])}" for name in ("licence", "citation") if data[name]]
 
 
 def _bar(sigma: float, sigma_next: float, mark: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..models.base import DTYPES
+from ..models.placing import DTYPES
 from ..models.random_weights import build
 from ..training.lora import add_lora, save_lora
 from ..training.recipe import PUBLISHED, load_recipe

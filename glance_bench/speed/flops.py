@@ -45,11 +45,14 @@ class Operations:
     def denoise(self, trajectory: Trajectory, evaluations: float) -> float:
         """All of a trajectory's evaluations; fewer or more than its nominal ones cost in proportion."""
         nominal = sum(self.forward + (step.passes - 1) * self.second for step in trajectory.steps)
-        return nominal * evaluations / trajectory.nfe
+        return nominal * evaluations / sum(step.passes for step in trajectory.steps)
 
 
-def count(folder: Path, resolution: tuple[int, int]) -> Operations:
-    """Of the model whose configurations are in ``folder``, at (height, width) pixels."""
+def count(folder: Path, resolution: tuple[int, int], limit: int | None = None) -> Operations:
+    """Of the model whose configurations are in ``folder``, at (height, width) pixels.
+
+    ``limit`` is the most tokens that a prompt may have, by default the model's own.
+    """
     model = build(folder, device="meta", dtype="bfloat16")
     transformer = model.pipe.transformer
     tokens = model.geometry(*resolution).tokens
@@ -61,10 +64,10 @@ def count(folder: Path, resolution: tuple[int, int]) -> Operations:
     def forward(embeds: list[dict[str, Any]]) -> float:
         return _counted(lambda: model.velocity(transformer, latents, level, model.inputs(embeds), grid))
 
-    prompt = model.encode(["a prompt"])
+    prompt = model.encode(["a prompt"], limit)
     return Operations(
         forward=forward(prompt),
-        second=forward(model.encode([NEGATIVE_PROMPT])) if model.settings.cfg else 0.0,
+        second=forward(model.encode([NEGATIVE_PROMPT], limit)) if model.settings.cfg else 0.0,
         decode=_counted(lambda: model._pixels(latents, *resolution)),
         text_tokens=len(prompt[0]["prompt_embeds"]),
         transformer=parameters(transformer),

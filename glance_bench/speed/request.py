@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..errors import GlanceBenchError, UsageError, near_misses
-from ..machine import free_ram_gib, settle_threads
+from ..machine import settle_threads
+from ..profiles import Gpu
 
 __all__ = ["TEACHER", "Request"]
 
 TEACHER = "teacher-50"
 DTYPES = ("float32", "float16", "bfloat16")
-GIB = 2**30
+GIB, MIB = 2**30, 2**20
+V100 = 7.0  # compute capability
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,9 @@ class Request:
     warmup: int
     batch: int
     side: int | None
-    dtype: str
+    dtype: str | None
     device: str
+    placement: str
     limit: float | None
 
     @classmethod
@@ -45,9 +48,10 @@ class Request:
         side: int | None,
         dtype: str,
         device: str,
+        placement: str,
         limit: float | None,
     ) -> Self:
-        """Empty ``dtype`` and ``device`` mean the fastest there is: a GPU, in 16 bits.
+        """Empty ``dtype`` and ``device`` mean what suits: the GPU where there is one, and the model's numbers there.
 
         Raises UsageError for what does not go together, and GlanceBenchError for a device that is not there.
         """
@@ -61,12 +65,9 @@ class Request:
         if dtype and dtype not in DTYPES:
             raise UsageError(f"--dtype {dtype}: {near_misses(dtype, DTYPES)}")
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        check_device(device)
+        check_device(device, dtype)
         if limit is not None:
             _check_limit(limit, device, dtype)
-        if not dtype:
-            modern = device == "cuda" and limit is None and torch.cuda.get_device_capability() >= (8, 0)
-            dtype = "float32" if device == "cpu" else "bfloat16" if modern else "float16"
         return cls(
             models=tuple(dict.fromkeys(models)),
             samplers=tuple(dict.fromkeys([TEACHER, *samplers])),
@@ -75,8 +76,9 @@ class Request:
             warmup=warmup,
             batch=batch,
             side=side,
-            dtype=dtype,
+            dtype=dtype or None,
             device=device,
+            placement=placement,
             limit=limit,
         )
 
@@ -101,14 +103,17 @@ class Request:
             torch.cuda.set_per_process_memory_fraction(1.0)
 
     @property
-    def free_gib(self) -> float:
-        """What weights may take on the device."""
+    def gpu(self) -> Gpu | None:
+        """The GPU as placements see it, None for a CPU: a rehearsed one has a V100's compute capability."""
         if self.device == "cpu":
-            return free_ram_gib()
+            return None
         import torch
 
-        free = torch.cuda.mem_get_info()[0] / GIB
-        return free if self.limit is None else min(free, self.limit)
+        about = torch.cuda.get_device_properties(0)
+        if self.limit is not None:
+            return Gpu(about.name, round(self.limit * 1024), V100)
+        free = torch.cuda.mem_get_info()[0]
+        return Gpu(about.name, about.total_memory // MIB, about.major + about.minor / 10, free // MIB)
 
 
 def _check_limit(limit: float, device: str, dtype: str) -> None:

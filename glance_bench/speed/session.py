@@ -31,7 +31,6 @@ __all__ = ["measure"]
 
 GIB = 2**30
 PROMPT = "a red bicycle leaning against a blue wooden door, with a basket of flowers, in the morning light"
-PLACEMENT = {"cpu": "all-on-cpu", "cuda": "all-on-gpu"}
 COMPONENTS = ("encode", "denoise", "switch", "decode")
 
 
@@ -75,7 +74,7 @@ class _Session:
         self.device = device
         self.clock: Clock = clock_of(request.device)
         self.gauge = Gauge(request.device)
-        self.peak = peak_of(request.device, device.name, request.dtype)
+        self.peak = peak_of(request.device, device.name, subject.plan.dtype)
         self.monitor, why = _monitor(request.device)
         self.notes = [*subject.notes, *filter(None, [why, _busy()])]
 
@@ -83,6 +82,7 @@ class _Session:
         request, subject = self.request, self.subject
         started = time.perf_counter()
         self.model = subject.load(request)
+        self.embeds = self._encoded_before()
         self._synchronise()
         load_seconds = time.perf_counter() - started
         taken: dict[str, list[Taken]] = defaultdict(list)
@@ -106,8 +106,8 @@ class _Session:
             family=subject.entry.family,
             weights="random" if request.random_weights else "checkpoint",
             resolution=subject.resolution,
-            dtype=request.dtype,
-            placement=PLACEMENT[request.device],
+            dtype=subject.plan.dtype,
+            placement=subject.plan.name,
             attention=_attention(request.device),
             text_tokens=subject.operations.text_tokens,
             parameters=subject.operations.transformer,
@@ -117,25 +117,24 @@ class _Session:
             peak_tflops=self.peak.tflops,
             peak_source=self.peak.source,
             overhead=ratio([one for one, _ in bare], [one for _, one in bare]),
-            samplers=summaries(subject.samplers, taken, subject.operations, self.peak.tflops, request.batch),
+            samplers=summaries(subject.samplers, taken, self.peak.tflops, request.batch),
             before=[before for before, _ in states if before],
             after=[after for _, after in states if after],
             notes=self.notes,
         )
 
     def _take(self, sampler: Played) -> Taken:
-        """One batch, from the prompt to the pixels; random weights begin at the embedding."""
+        """One batch, from the prompt to the pixels, or from the embedding where that was made before."""
         noise = self._noise()
         watch = Stopwatch(self.clock)
-        random = self.request.random_weights
-        embeds = self._encode() if random else []
+        embeds = self.embeds[sampler.limit] if self.embeds else None
         self._synchronise()
         self.gauge.start()
         energy = self.monitor.joules() if self.monitor else None
         started = time.perf_counter()
-        if not random:
+        if embeds is None:
             with watch.component("encode"):
-                embeds = self._encode()
+                embeds = self._encode(sampler.limit)
         self.model.sample(sampler.trajectory, embeds, noise, watch, resolution=self.subject.resolution)
         total = time.perf_counter() - started
         spent = self.monitor.joules() if self.monitor else None
@@ -154,7 +153,7 @@ class _Session:
 
         The teacher was played before, so no adapter is active.
         """
-        noise, embeds = self._noise(), self._encode()
+        noise, embeds = self._noise(), self.embeds.get(None) or self._encode()
         size = self.subject.resolution
         bare = self.subject.bare
 
@@ -172,8 +171,27 @@ class _Session:
             seconds[play] = time.perf_counter() - started
         return seconds[ours], seconds[alone]
 
-    def _encode(self) -> list[dict[str, Any]]:
-        embeds: list[dict[str, Any]] = self.model.encode([PROMPT] * self.request.batch)
+    def _encoded_before(self) -> dict[int | None, list[dict[str, Any]]]:
+        """Embeddings that are made once, by text limit: random ones, or a placement's, which lets the encoders go."""
+        limits = {None, *(sampler.limit for sampler in self.subject.samplers)}
+        if self.request.random_weights:
+            return {limit: self._encode(limit) for limit in limits}
+        if self.model.placing is None:
+            return {}
+        started = time.perf_counter()
+        embeds = {limit: self._encode(limit) for limit in limits}
+        self._synchronise()
+        each = (time.perf_counter() - started) / self.request.batch / len(limits)
+        self.notes.append(
+            f"encoding: {each:.3f} s a prompt, loading the encoders included, before the rest was loaded"
+        )
+        self.model.ready()
+        return embeds
+
+    def _encode(self, limit: int | None = None) -> list[dict[str, Any]]:
+        embeds: list[dict[str, Any]] = self.model.encode(
+            [PROMPT] * self.request.batch, *([] if limit is None else [limit])
+        )
         return embeds
 
     def _noise(self) -> torch.Tensor:
@@ -207,7 +225,9 @@ def _monitor(device: str) -> tuple[Monitor | None, str]:
 def _busy() -> str:
     """Whether something else runs here, which makes every time longer."""
     load, own = os.getloadavg()[0], threads()
-    return f"the machine was busy when this began: load average {load:.1f}, {own} threads" if load > own else ""
+    return (
+        f"the machine was busy when this began: load average {load:.1f}, {own} threads" if load > own else ""
+    )
 
 
 def _attention(device: str) -> str:
@@ -228,6 +248,6 @@ def _too_small(subject: Subject, request: Request) -> str:
     room = "the GPU's memory" if request.limit is None else f"{request.limit:g} GiB (--limit-memory)"
     height, width = subject.resolution
     return (
-        f"{subject.entry.name} in {request.dtype} at {height}x{width}, batch {request.batch}, does not fit into "
-        f"{room}: try a smaller --batch or --resolution"
+        f"{subject.entry.name} in {subject.plan.dtype} at {height}x{width}, batch {request.batch}, placed "
+        f"{subject.plan.name}, does not fit into {room}: try a smaller --batch or --resolution, or the next --placement"
     )

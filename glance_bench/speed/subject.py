@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import GlanceBenchError
+from ..errors import GlanceBenchError, UsageError, near_misses
+from ..machine import free_ram_gib
 from ..models.checkpoints import read_geometry, read_settings
+from ..models.placement import PLANS, Plan, lacking, placements
 from ..models.random_weights import build, shape_folder
 from ..registry import FAMILIES, MODELS, ModelEntry
 from ..samplers.cards import load_card
@@ -20,16 +22,16 @@ from .request import Request
 __all__ = ["BARE", "Played", "Subject"]
 
 BARE = "native-10"  # steps that the stock scheduler can play too
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Played:
-    """A sampler's name and steps."""
+    """A sampler's name and steps, the most tokens of a prompt that it takes, and what it computes with them."""
 
     name: str
     trajectory: Trajectory
+    limit: int | None
+    operations: Operations
 
 
 @dataclass(frozen=True)
@@ -42,48 +44,81 @@ class Subject:
     samplers: tuple[Played, ...]
     bare: Trajectory
     operations: Operations
+    plan: Plan
     notes: tuple[str, ...]
 
     def load(self, request: Request) -> Any:
-        """The model on its device."""
+        """The model, placed as its plan says."""
         if request.random_weights:
-            return build(self.folder, device=request.device, dtype=request.dtype)
-        return FAMILIES.get(self.entry.family).load(self.folder, device=request.device, dtype=request.dtype)
+            return build(self.folder, device=request.device, dtype=self.plan.dtype, plan=self.plan)
+        placed = {} if _is_default(self.plan) else {"placement": self.plan}
+        return FAMILIES.get(self.entry.family).load(
+            self.folder, device=request.device, dtype=self.plan.dtype, **placed
+        )
 
 
 def resolve(name: str, request: Request, scratch: Path) -> Subject:
     """Everything that a request can be refused for about the model ``name``; ``scratch`` takes random adapters.
 
     Raises UsageError for unknown names and sizes that do not fit, MissingData for weights that are not here, and
-    GlanceBenchError for an adapter that is not trained, or for weights that the device has no room for.
+    GlanceBenchError for an adapter that is not trained, or where no placement fits: what each would need.
     """
     entry = MODELS.get(name)
     folder = shape_folder(entry) if request.random_weights else entry.path
     resolution = (request.side, request.side) if request.side else read_settings(folder).resolution
     geometry = replace(read_geometry(folder, *resolution), adapters=trained_adapters(entry.adapters))
+    plan = _plan(name, resolution, request)
     samplers = []
+    operations: dict[int | None, Operations] = {}
     made: dict[str, Path] = {}
     for card in map(load_card, request.samplers):
         if not request.random_weights:
             card.digest(geometry)  # says which adapter is missing
-        steps = card.compile(geometry).steps
+        if card.base is not None:
+            raise UsageError(
+                f"sampler {card.name!r} brings the weights of {card.base}: time that model instead"
+            )
+        trajectory = card.compile(geometry)
         if request.random_weights:
-            steps = tuple(_with_adapter(step, folder, request.dtype, scratch, made) for step in steps)
-        samplers.append(Played(card.name, Trajectory(steps)))
-    operations = count(folder, resolution)
+            served = (_with_adapter(step, folder, plan.dtype, scratch, made) for step in trajectory.steps)
+            trajectory = replace(trajectory, steps=tuple(served))
+        limit = card.max_sequence_length
+        operations[limit] = operations.get(limit) or count(folder, resolution, limit)
+        samplers.append(Played(card.name, trajectory, limit, operations[limit]))
     notes = []
     if request.random_weights:
         notes.append("encoding: not measured, the prompt is a random embedding")
     if made:
         notes.append(f"adapters: {', '.join(sorted(made))} are random, of the published recipe's shape")
-    needed = (operations.transformer + operations.vae) * BYTES[request.dtype] / GIB
-    if needed > request.free_gib:
-        raise GlanceBenchError(
-            f"{name} in {request.dtype} takes {needed:.1f} GiB for its weights alone, and {request.device} has "
-            f"{request.free_gib:.1f} GiB free"
-        )
     bare = load_card(BARE).compile(geometry)
-    return Subject(entry, folder, resolution, tuple(samplers), bare, operations, tuple(notes))
+    return Subject(entry, folder, resolution, tuple(samplers), bare, operations[None], plan, tuple(notes))
+
+
+def _plan(name: str, resolution: tuple[int, int], request: Request) -> Plan:
+    """The fastest placement that fits, or the one asked for if it does; random weights have no encoders to keep."""
+    gpu, ram = request.gpu, free_ram_gib()
+    plans = placements(name, resolution, gpu.compute if gpu else None, request.dtype)
+    plans = [plan for plan in plans if plan.drops_encoders or not request.random_weights]
+    if request.placement != "auto":
+        known = [plan.name for plan in plans]
+        if request.placement not in known:
+            raise UsageError(
+                f"--placement {request.placement}: {near_misses(request.placement, ['auto', *known])}"
+            )
+        plans = [plans[known.index(request.placement)]]
+    reasons = {plan.name: lacking(plan, gpu, ram) for plan in plans}
+    fitting = next((plan for plan in plans if not reasons[plan.name]), None)
+    if fitting is None:
+        why = "; ".join(f"{plan} {reason}" for plan, reason in reasons.items())
+        raise GlanceBenchError(
+            f"{name} at {resolution[0]}x{resolution[1]} does not fit {gpu or 'this CPU'}: {why}"
+        )
+    return fitting
+
+
+def _is_default(plan: Plan) -> bool:
+    """Whether it does what loading does without a plan."""
+    return plan.name == PLANS[0] and not plan.numerics
 
 
 def _with_adapter(step: Step, folder: Path, dtype: str, scratch: Path, made: dict[str, Path]) -> Step:

@@ -33,18 +33,16 @@ class Taken:
 def summaries(
     samplers: Sequence[Any],
     taken: Mapping[str, Sequence[Taken]],
-    operations: Any,
     peak: float | None,
     batch: int,
 ) -> list[SamplerSpeed]:
-    """One for each of ``samplers`` (a name, a trajectory), whose batches are in the order of their blocks.
+    """One for each of ``samplers`` (a name, a trajectory, operations), whose batches are in the order of their blocks.
 
-    ``operations`` is a ``flops.Operations``, ``peak`` the device's 10^12 operations a second. The teacher is among the
-    samplers.
+    ``peak`` is the device's 10^12 operations a second. The teacher is among the samplers.
     """
     teacher = taken[TEACHER]
     return [
-        _summary(one.name, one.trajectory, taken[one.name], teacher, operations, peak, batch)
+        _summary(one.name, one.trajectory, taken[one.name], teacher, one.operations, peak, batch)
         for one in samplers
     ]
 

@@ -29,6 +29,7 @@ from ..errors import GlanceBenchError, UsageError
 from ..sealed import digest_of
 from .prepare import Prepared
 from .recipe import PhaseLevels, Recipe
+from .state import read_state, write_state
 
 __all__ = [
     "Trained",
@@ -226,7 +227,6 @@ def save_state(
     average: Sequence[Tensor] = (),
 ) -> None:
     """Write what training needs to go on, ``average`` of the adapter's weights included; ``state`` appears whole."""
-    temporary = state.with_name(f"{state.name}.tmp")
     content = {
         "key": key,
         "lora": get_peft_model_state_dict(transformer, adapter_name=ADAPTER),
@@ -236,24 +236,14 @@ def save_state(
         "seconds": done.seconds,
         "average": list(average),
     }
-    try:
-        torch.save(content, temporary)
-        os.replace(temporary, state)
-    except RuntimeError as error:  # torch's writer does not say OSError when the disk is full
-        temporary.unlink(missing_ok=True)
-        raise GlanceBenchError(f"{state} cannot be written: {' '.join(str(error).split())[:200]}") from error
+    write_state(state, content)
 
 
 def restore_state(
     state: Path, key: str, transformer: nn.Module, optimizer: Any, rates: Any, done: Trained
 ) -> list[Tensor]:
     """Go on from ``state`` if it is there, whole, and belongs to ``key``; else start anew. The average, if any."""
-    if not state.is_file():
-        return []
-    try:
-        content = torch.load(state, weights_only=True)
-    except Exception:  # a state cut short by a kill or a full disk
-        return []
+    content = read_state(state)
     if content.get("key") != key:
         return []
     set_peft_model_state_dict(transformer, content["lora"], adapter_name=ADAPTER)

@@ -48,6 +48,7 @@ def _source(report: Report, source: Source) -> dict[str, Any]:
         ],
         "recipes": _recipes(results),
         "waiting": results.get("waiting", {}),
+        "owed": results.get("sources", {}),
         "boards": [_board(board) for board in report.boards if board.source is source],
         "sets": [(name, len(texts)) for name, texts in evidence.prompts.items()],
         "commands": _commands(source),

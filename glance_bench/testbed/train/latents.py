@@ -79,7 +79,7 @@ def load(
             np.save(temporary, np.concatenate(rows))
             os.replace(temporary, path)
             log(f"encoded {len(scenes[kind])} scenes of kind {kind}")
-        latents[kind] = np.load(path)
+        latents[kind] = np.load(path, allow_pickle=False)
     sample = np.concatenate([values[:500] for values in latents.values()]).astype(np.float32)
     return Latents(scenes, latents, sample.mean((0, 2, 3)), sample.std((0, 2, 3)))
 
