@@ -140,7 +140,7 @@ class Run:
         tables = list(self.record_tables())
         if not tables:
             return pd.DataFrame(columns=list(RECORD_COLUMNS))
-        return pa.concat_tables(tables).to_pandas()
+        return pa.concat_tables(tables, promote_options="permissive").to_pandas()
 
     def record_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The records unit by unit, in memory that does not grow with their number; by default all RECORD_COLUMNS.
