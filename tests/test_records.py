@@ -48,7 +48,9 @@ def test_each_unit_is_a_table_and_together_they_are_the_records(made: Run) -> No
     assert whole.to_dict("list") == pa.concat_tables(tables).to_pydict()
 
 
-def test_units_of_an_earlier_version_stand_beside_new_ones(made: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_units_of_an_earlier_version_stand_beside_new_ones(
+    made: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Evaluations were whole numbers before caches left parts of them out."""
     first, *others = made.record_tables()
     place = first.schema.get_field_index("evaluations")

@@ -101,6 +101,9 @@ def test_a_suite_with_a_key_in_it_is_refused_with_advice(tmp_path: Path, name: s
 
 
 def test_names_that_only_look_alike_are_taken() -> None:
-    for name in ("openai:https://example.org/v1#task-model-of-sixteen", "import:/data/me@home?/answers.csv"):
-        judge(name)
+    judge("openai:https://example.org/v1#task-model-of-sixteen")
+    with pytest.raises(
+        UsageError, match="cannot be read"
+    ):  # it is looked for, not taken for an address with a key
+        judge("import:/data/me@home?/answers.csv")
     assert hidden("x", None) == hidden("x", "") == "x"

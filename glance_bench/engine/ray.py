@@ -283,7 +283,8 @@ class RayEngine:
         """What is ready first; nothing when a deadline came before. Raises GlanceBenchError where nobody starts."""
         deadlines = [job.deadline for _, job in self._busy.values()]
         patience = max(0.0, min(deadlines) - time.monotonic()) if deadlines else START
-        ready, _ = self._ray.wait([*self._busy, *self._starting], num_returns=1, timeout=patience)
+        limit = None if patience == float("inf") else patience  # Ray has no endless number of seconds
+        ready, _ = self._ray.wait([*self._busy, *self._starting], num_returns=1, timeout=limit)
         if not ready and not deadlines:
             raise GlanceBenchError(
                 f"no Ray worker started in {START:g} s: is the cluster in use by others? `ray status` shows it"
