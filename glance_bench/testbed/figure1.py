@@ -25,8 +25,13 @@ from glance_bench.report.text import markdown_table
 from glance_bench.samplers.cards import load_card
 from glance_bench.training.record import read_record
 
-TRUTH, WORDS, FD, FIDELITY = "truth", "ocr_word_accuracy", "fd[testbed-clip]", "fidelity[testbed-clip]"
-COLUMNS = (TRUTH, WORDS, FD, FIDELITY)
+TRUTH = "truth"
+COLUMNS = {  # those that the run has are shown
+    TRUTH: "truth",
+    "ocr_word_accuracy": "word accuracy",
+    "fd[testbed-clip]": "FD",
+    "fidelity[testbed-clip]": "fidelity",
+}
 DIFFERENCES = (  # second less first
     ("uniform-8", "distilled-8"),
     ("uniform-4", "distilled-8"),
@@ -76,52 +81,37 @@ def report(evidence: Evidence) -> Iterator[str]:
     yield f"# {evidence.suite['title']}"
     for board in evidence.results["boards"]:
         model = board["model"]
+        shown = [name for name in COLUMNS if all(name in row["cells"] for row in board["samplers"])]
+        titles = [COLUMNS[name] for name in shown]
         body = []
         for row in board["samplers"]:
             cost = cost_of(row["sampler"], model)
             paid = [f"{cost.samples:,}", f"{cost.seen:,}", f"{cost.seconds:,.0f}"] if cost else ["", "", ""]
-            body.append(
-                [row["sampler"], str(row["nfe"]["nominal"]), *paid, *(_cell(row, c) for c in COLUMNS)]
-            )
-        head = [
-            "sampler",
-            "NFE",
-            "samples",
-            "images seen",
-            "seconds",
-            "truth",
-            "word accuracy",
-            "FD",
-            "fidelity",
-        ]
+            cells = [_cell(row["cells"][name]) for name in shown]
+            body.append([row["sampler"], str(row["nfe"]["nominal"]), *paid, *cells])
         yield f"\n## {model}\n\n{board['prompts']} prompts, {board['with_text']} with text.\n"
-        yield from markdown_table(head, body)
+        yield from markdown_table(["sampler", "NFE", "samples", "images seen", "seconds", *titles], body)
         yield f"\n### {model}: differences, paired by prompt\n"
-        yield from markdown_table(["difference", "NFE", *head[5:]], list(_differences(evidence, model)))
+        yield from markdown_table(["difference", "NFE", *titles], list(_differences(evidence, model, shown)))
 
 
-def _cell(row: Mapping[str, Any], column: str) -> str:
-    cell = row["cells"].get(column)
-    return (
-        f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
-        if cell and cell["low"] is not None
-        else ""
-    )
+def _cell(cell: Mapping[str, Any]) -> str:
+    """The value and its interval, which the reference has not where it is compared with itself."""
+    known = cell["low"] is not None
+    return f"{cell['value']:.3f}" + (f" [{cell['low']:.3f}, {cell['high']:.3f}]" if known else "")
 
 
-def _differences(evidence: Evidence, model: str) -> Iterator[list[str]]:
+def _differences(evidence: Evidence, model: str, columns: Sequence[str]) -> Iterator[list[str]]:
     for first, second in DIFFERENCES:
         for a, b in two_samplers(evidence, first, second):
-            if a.model != model:
-                continue
-            pairing = pair(a, b)
-            effects = [effect_of(pairing, column) for column in COLUMNS]
-            nfe = f"{b.row['nfe']['nominal']} and {a.row['nfe']['nominal']}"
-            yield [
-                f"{second} - {first}",
-                nfe,
-                *(f"{e.delta:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" for e in effects),
-            ]
+            if a.model == model:
+                pairing = pair(a, b)
+                effects = [effect_of(pairing, column) for column in columns]
+                yield [
+                    f"{second} - {first}",
+                    f"{b.row['nfe']['nominal']} and {a.row['nfe']['nominal']}",
+                    *(f"{e.delta:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" for e in effects),
+                ]
 
 
 def draw(evidence: Evidence, format: str) -> bytes:
