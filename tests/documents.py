@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from textwrap import dedent
 
@@ -44,7 +45,9 @@ def blocks(text: str) -> Iterator[Block]:
 def commands(code: str) -> Iterator[list[str]]:
     """The words of each `glance-bench` command in lines of a shell, without the program's own name."""
     for line in code.replace("\\\n", " ").splitlines():
-        for part in re.split(r"&&|;", line):
-            words = shlex.split(part, comments=True)
-            if words[:1] == ["glance-bench"]:
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=";&")
+        lexer.whitespace_split = True
+        for separates, group in groupby(lexer, lambda word: set(word) <= set(";&")):
+            words = list(group)
+            if not separates and words[:1] == ["glance-bench"]:
                 yield words[1:]

@@ -251,7 +251,7 @@ def test_a_v100_gets_the_answer_that_its_page_shows(checkout: Checkout) -> None:
             checkout.write(block)
     checkout.tool("nvidia-smi", "echo 'Tesla V100-SXM2-32GB, 32768, 7.0, 32500'")
     try:
-        told = checkout.shell("glance-bench plan suites/coco.yaml", expect=3, CUDA_VISIBLE_DEVICES="0")
+        told = checkout.shell("glance-bench plan suites/coco.yaml", CUDA_VISIBLE_DEVICES="0")
         assert "profile: v100-32gb (the first that this machine satisfies: Tesla V100-SXM2-32GB" in told
         own = checkout.shell("glance-bench plan v100.yaml", CUDA_VISIBLE_DEVICES="0")
         assert "profile: v100-32gb (the first that this machine satisfies: Tesla V100-SXM2-32GB" in own

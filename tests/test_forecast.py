@@ -276,6 +276,19 @@ def test_a_card_for_another_family_is_left_out_and_what_it_publishes_is_a_downlo
     assert sizes["flux.1-schnell"] == 34.0
 
 
+def test_where_nothing_fits_it_is_said_and_reckoned_in_the_type_that_would_be_computed_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glance_bench.engine.forecast.free_ram_gib", lambda: 8.0)
+    file = tmp_path / "big.yaml"
+    file.write_text(COCO)
+    suite = load_suite(str(file)).with_profile("v100-32gb")
+    document = outlook(Run(tmp_path / "run"), suite, Target(V100.gpu, here=True))
+    qwen = document["memory"][1]
+    assert qwen["plan"] is None and "quanto-int8 needs 40.5 GiB of memory, where 8.0 are free" in qwen["why"]
+    assert all("float32" in row["basis"] for row in document["samplers"] if row["model"] == "qwen-image")
+
+
 def test_only_plan_may_take_a_profile_of_another_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

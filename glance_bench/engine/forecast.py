@@ -17,7 +17,7 @@ from ..errors import MissingData, UsageError
 from ..machine import free_ram_gib
 from ..models.checkpoints import family_geometry, read_geometry, read_settings
 from ..models.placement import Plan as Placement
-from ..models.placement import pick
+from ..models.placement import activation_dtype, pick
 from ..profiles import Target
 from ..prompts.sources import SOURCES
 from ..registry import PROMPT_SETS
@@ -58,11 +58,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Memory:
-    """How a model is placed: the plan, or None and why none fits."""
+    """How a model is placed: the plan, or None and ``why`` none fits; and the ``dtype`` that it computes in."""
 
     model: str
     plan: Placement | None
-    why: str
+    dtype: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,7 @@ def forecast(suite: Suite, target: Target, timed: dict[tuple[str, str], float]) 
     for subject, shape in _models(suite):
         placed = _placed(subject, suite, target)
         memory.append(placed)
-        dtype = placed.plan.dtype if placed.plan else suite.dtype
-        pacer = Pacer(target, dtype, timed, known, placed.plan.name if placed.plan else None)
+        pacer = Pacer(target, placed.dtype, timed, known, placed.plan.name if placed.plan else None)
         images = suite.images_per_prompt * sum(
             _count(use) for use in suite.prompts if use.models is None or subject.name in use.models
         )
@@ -176,10 +176,12 @@ def _placed(subject: Subject, suite: Suite, target: Target) -> Memory:
             wanted, subject.path or subject.name, target.gpu, ram, subject.resolution, suite.dtype
         )
     except UsageError as error:  # a family that places itself
-        return Memory(subject.name, None, str(error))
-    return Memory(
-        subject.name, plan, "" if plan else "; ".join(f"{name} {why}" for name, why in said.items())
-    )
+        return Memory(subject.name, None, suite.dtype, str(error))
+    if plan is not None:
+        return Memory(subject.name, plan, plan.dtype)
+    compute = target.gpu.compute if target.gpu else None
+    dtype = activation_dtype(subject.family, suite.dtype, compute) if wanted else suite.dtype
+    return Memory(subject.name, None, dtype, "; ".join(f"{name} {why}" for name, why in said.items()))
 
 
 def _count(use: PromptUse) -> int:
