@@ -32,7 +32,8 @@ VIEWS = {  # picture: address in the report
     "report-failures": "#/failures?board=0",
 }
 SHOWN = """() => [...document.images].every((one) =>
-    one.complete || !one.checkVisibility() || one.getBoundingClientRect().top > innerHeight)"""
+    one.complete || !one.checkVisibility() || one.getBoundingClientRect().top > innerHeight ||
+    one.getBoundingClientRect().left > innerWidth)"""
 
 
 def keep(folders: Sequence[Path], room: Path) -> list[Path]:

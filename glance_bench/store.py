@@ -64,13 +64,13 @@ def _file(name: str, data: bytes) -> dict[str, Any]:
 
 
 def _says(path: Path, value: Mapping[str, Any]) -> bool:
-    """Whether a JSON file holds ``value``. Reading one is several times faster than formatting it.
+    """Whether a JSON file holds ``value``: reading one is several times faster than formatting it.
 
-    A tuple in ``value`` is not equal to the list that was read, but formatted alike.
+    What does not read back as it was, such as a tuple in a prompt's meta, is compared as it would be written.
     """
     try:
-        data = path.read_bytes()
-        return bool(json.loads(data) == value) or data == json_bytes(value)
+        held = path.read_bytes()
+        return bool(json.loads(held) == value) or held == json_bytes(value)
     except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError):
         return False
 
@@ -144,7 +144,7 @@ class Run:
         tables = list(self.record_tables())
         if not tables:
             return pd.DataFrame(columns=list(RECORD_COLUMNS))
-        return pa.concat_tables(tables).to_pandas()
+        return pa.concat_tables(tables, promote_options="permissive").to_pandas()
 
     def record_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The records unit by unit, in memory that does not grow with their number; by default all RECORD_COLUMNS.

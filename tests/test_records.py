@@ -48,6 +48,19 @@ def test_each_unit_is_a_table_and_together_they_are_the_records(made: Run) -> No
     assert whole.to_dict("list") == pa.concat_tables(tables).to_pydict()
 
 
+def test_units_of_an_earlier_version_stand_beside_new_ones(
+    made: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluations were whole numbers before caches left parts of them out."""
+    first, *others = made.record_tables()
+    place = first.schema.get_field_index("evaluations")
+    older = first.set_column(place, "evaluations", first["evaluations"].cast(pa.int64()))
+    monkeypatch.setattr(made, "record_tables", lambda: iter([older, *others]))
+    mixed = made.records()
+    monkeypatch.undo()
+    assert mixed["evaluations"].tolist() == made.records()["evaluations"].tolist()
+
+
 def test_only_the_columns_that_are_asked_for_are_read(made: Run) -> None:
     (first, _) = made.record_tables(["prompt_id", "index"])
     assert first.to_pydict() == {"prompt_id": [f"p{i:03d}" for i in range(4)], "index": [0] * 4}

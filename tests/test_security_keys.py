@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from glance_bench.cli import app
 from glance_bench.errors import UsageError
 from glance_bench.judges.make import judge
-from glance_bench.keys import KEY_VARIABLE, hidden
+from glance_bench.keys import KEY_VARIABLE, hidden, refuse_key
 from tests.engine_fixtures import command, fakes, suite_file
 
 __all__ = ["fakes"]
@@ -101,6 +101,6 @@ def test_a_suite_with_a_key_in_it_is_refused_with_advice(tmp_path: Path, name: s
 
 
 def test_names_that_only_look_alike_are_taken() -> None:
-    for name in ("openai:https://example.org/v1#task-model-of-sixteen", "import:/data/me@home?/answers.csv"):
-        judge(name)
+    judge("openai:https://example.org/v1#task-model-of-sixteen")
+    refuse_key("import:/data/me@home?/answers.csv")
     assert hidden("x", None) == hidden("x", "") == "x"

@@ -28,10 +28,18 @@ from .base import Halt, Made, UnitResult, Worker
 __all__ = ["RayEngine", "Seat"]
 
 START = 600.0  # seconds in which the first worker must stand, and a started process answer
-STARTS = 3  # so many processes in a row that cannot start are no accident
+STARTS = 3  # so many starts in a row that fail are no accident
 GIVE_UP = 5  # so many units given up, one after the other, and the rest is not tried
 ENDING = 30.0  # seconds that a killed process is waited for
 OBJECTS = 100_000_000  # bytes; units and answers are a few kilobytes
+# Ray reports home unless told not to, warns of its own future, and starts processes that no worker of ours can use.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_enable_metrics_collection": "0",
+}
 PASSED_ON = (
     "GLANCE_BENCH_CACHE",
     "GLANCE_BENCH_DATA",
@@ -175,8 +183,7 @@ class RayEngine:
         """Raises GlanceBenchError when there is no cluster at the address or no room in it."""
         if self._ray is not None and self._ray.is_initialized():
             return
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray reports home unless told not to
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of its own future
+        os.environ.update(QUIET)
         import ray
 
         self._ray = ray
@@ -195,13 +202,13 @@ class RayEngine:
             here = {"address": "local", "num_cpus": cpus, "object_store_memory": OBJECTS}
             here["include_dashboard"] = False
         self._started_it = True  # also where it starts by half
-        for last in (False, True):
+        for attempt in range(1, STARTS + 1):
             try:
                 self._ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
                 return
             except Exception as error:  # a bare one is what Ray raises when it took more than 30 s to start
                 self._ray.shutdown()
-                if last:
+                if attempt == STARTS:
                     where = f"at {self._address}" if self._address else "on this machine"
                     raise GlanceBenchError(f"no Ray cluster {where}: {_one_line(error)}") from error
 
@@ -276,7 +283,8 @@ class RayEngine:
         """What is ready first; nothing when a deadline came before. Raises GlanceBenchError where nobody starts."""
         deadlines = [job.deadline for _, job in self._busy.values()]
         patience = max(0.0, min(deadlines) - time.monotonic()) if deadlines else START
-        ready, _ = self._ray.wait([*self._busy, *self._starting], num_returns=1, timeout=patience)
+        limit = None if patience == float("inf") else patience  # Ray has no endless number of seconds
+        ready, _ = self._ray.wait([*self._busy, *self._starting], num_returns=1, timeout=limit)
         if not ready and not deadlines:
             raise GlanceBenchError(
                 f"no Ray worker started in {START:g} s: is the cluster in use by others? `ray status` shows it"
