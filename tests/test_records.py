@@ -134,7 +134,7 @@ def test_a_document_that_says_the_same_is_left_alone(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.write("env.json", {"a": [1, 2], "b": None})
     before = (tmp_path / "env.json").stat().st_mtime_ns, (tmp_path / "env.json").read_bytes()
-    run.write("env.json", {"b": None, "a": [1, 2]})
+    run.write("env.json", {"b": None, "a": (1, 2)})
     assert ((tmp_path / "env.json").stat().st_mtime_ns, (tmp_path / "env.json").read_bytes()) == before
     for other in (b"{", b"[" * 100_000, b'{"a":[1,2],"b":0}'):
         (tmp_path / "env.json").write_bytes(other)
