@@ -88,6 +88,10 @@ def resolve(name: str, request: Request, scratch: Path) -> Subject:
     notes = []
     if request.random_weights:
         notes.append("encoding: not measured, the prompt is a random embedding")
+        if any(sampler.trajectory.cache is not None for sampler in samplers):
+            notes.append(
+                "caches: what they leave out depends on the weights, and random ones say little about it"
+            )
     if made:
         notes.append(f"adapters: {', '.join(sorted(made))} are random, of the published recipe's shape")
     bare = load_card(BARE).compile(geometry)

@@ -9,6 +9,8 @@ from .record import ModelSpeed, Ratio, SamplerSpeed, SpeedRecord
 
 __all__ = ["lines", "markdown"]
 
+WHOLE = "all-on-gpu"  # the placement's name, on whatever device
+
 
 def lines(record: SpeedRecord) -> Iterator[str]:
     """For the terminal."""
@@ -45,9 +47,11 @@ def _about(record: SpeedRecord) -> Iterator[str]:
 
 def _title(model: ModelSpeed, record: SpeedRecord) -> str:
     height, width = model.resolution
+    whole = record.device.kind == "cpu" and model.placement == WHOLE
+    placed = "all in memory" if whole else model.placement
     return (
         f"{model.model}, {model.weights} weights, {model.parameters / 1e9:.3g} billion parameters, {height}x{width}, "
-        f"batch {record.batch}, {model.dtype}, {model.placement}, attention: {model.attention}"
+        f"batch {record.batch}, {model.dtype}, {placed}, attention: {model.attention}"
     )
 
 
@@ -65,7 +69,7 @@ def _cells(one: SamplerSpeed) -> dict[str, str]:
     median = {name: spread.median for name, spread in one.seconds.items()}
     total = one.seconds["total"]
     return {
-        "NFE": f"{one.evaluations:g}",
+        "NFE": f"{one.evaluations:.4g}",
         "s/image": number(total.median),
         "quartiles": f"{number(total.q25)}{NONE}{number(total.q75)}",
         "encode s": number(median.get("encode")),
