@@ -1,4 +1,4 @@
-"""Evidence and requests that no verdict may be given on, as CI meets them: another process and its exit code."""
+"""Evidence and requests that no verdict may be given on, as CI meets them: exit codes and streams."""
 
 import json
 from dataclasses import replace

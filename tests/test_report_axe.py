@@ -32,7 +32,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = make_run(tmp_path_factory.mktemp("run"), prompts_of(9), black=[("uniform-4", "p001")])
+    run = make_run(tmp_path_factory.mktemp("run"), prompts_of(5), black=[("uniform-4", "p001")])
     finish(run)
     return write_report(load([run.folder]), run.folder / "report").page
 

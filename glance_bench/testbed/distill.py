@@ -1,7 +1,8 @@
 """`python -m glance_bench.testbed.distill`: the few-step LoRAs of the testbed, distilled from many teacher paths.
 
 `samples` lets the teacher draw captions of training scenes and keeps its latents where the students will step; `train`
-teaches one LoRA to take each of those steps at once. Both can be stopped and resumed.
+teaches one LoRA to take each of those steps at once. Both can be stopped and resumed. `check` says how far the paths
+end from teacher-50.
 """
 
 from __future__ import annotations
@@ -186,6 +187,22 @@ def padded(inputs: dict[str, torch.Tensor], length: int) -> dict[str, torch.Tens
     return inputs
 
 
+def check(entry: ModelEntry, samples: Path, count: int = 24) -> None:
+    """Print how far some paths end from where teacher-50 ends in the pipeline's float32, and how far uniform-8 does."""
+    family = FAMILIES.get(entry.family).load(entry.path)
+    paths = read_shards(samples, count, [0, len(LEVELS) - 1])
+    noise = family.noise([SALT * 2**32 + number for number in range(count)])
+
+    def end(sampler: str) -> torch.Tensor:
+        steps = load_card(sampler).compile(family.geometry())
+        return play(family, steps, paths.captions, noise, [len(steps)], precision=torch.float32)[:, 0]
+
+    teacher = end("teacher-50")
+    for name, latents in (("paths", paths.latents[:, 1].float()), ("uniform-8", end("uniform-8"))):
+        distance = float((latents - teacher).norm() / teacher.norm())
+        print(f"{entry.name} {name}: {distance:.3f} of teacher-50's norm away from it, {count} captions")
+
+
 class Log:
     """Prints the mean loss of every EVERY steps."""
 
@@ -205,7 +222,7 @@ class Log:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m glance_bench.testbed.distill", description=__doc__)
-    parser.add_argument("what", choices=("samples", "train"))
+    parser.add_argument("what", choices=("samples", "train", "check"))
     parser.add_argument("--model", required=True, choices=("testbed-flux", "testbed-qwen"))
     parser.add_argument(
         "--steps", type=int, default=8, choices=(4, 8), help="of the student (default: %(default)s)"
@@ -221,6 +238,8 @@ def main() -> int:
     samples = options.work / entry.name
     if options.what == "samples":
         make_samples(entry, samples, options.samples)
+    elif options.what == "check":
+        check(entry, samples)
     else:
         recipe = recipe_for(entry.family, options.steps)
         train(entry, recipe, samples, options.samples, (options.out or entry.adapters) / recipe.name)

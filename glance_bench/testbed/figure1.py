@@ -81,13 +81,13 @@ def report(evidence: Evidence) -> Iterator[str]:
     yield f"# {evidence.suite['title']}"
     for board in evidence.results["boards"]:
         model = board["model"]
-        shown = [name for name in COLUMNS if all(name in row["cells"] for row in board["samplers"])]
+        shown = [name for name in COLUMNS if any(name in row["cells"] for row in board["samplers"])]
         titles = [COLUMNS[name] for name in shown]
         body = []
         for row in board["samplers"]:
             cost = cost_of(row["sampler"], model)
             paid = [f"{cost.samples:,}", f"{cost.seen:,}", f"{cost.seconds:,.0f}"] if cost else ["", "", ""]
-            cells = [_cell(row["cells"][name]) for name in shown]
+            cells = [_cell(row["cells"].get(name)) for name in shown]
             body.append([row["sampler"], str(row["nfe"]["nominal"]), *paid, *cells])
         yield f"\n## {model}\n\n{board['prompts']} prompts, {board['with_text']} with text.\n"
         yield from markdown_table(["sampler", "NFE", "samples", "images seen", "seconds", *titles], body)
@@ -95,10 +95,9 @@ def report(evidence: Evidence) -> Iterator[str]:
         yield from markdown_table(["difference", "NFE", *titles], list(_differences(evidence, model, shown)))
 
 
-def _cell(cell: Mapping[str, Any]) -> str:
-    """The value and its interval, which the reference has not where it is compared with itself."""
-    known = cell["low"] is not None
-    return f"{cell['value']:.3f}" + (f" [{cell['low']:.3f}, {cell['high']:.3f}]" if known else "")
+def _cell(cell: Mapping[str, Any] | None) -> str:
+    """The value and its interval; nothing for the teacher's fidelity to itself."""
+    return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" if cell else ""
 
 
 def _differences(evidence: Evidence, model: str, columns: Sequence[str]) -> Iterator[list[str]]:
@@ -106,11 +105,12 @@ def _differences(evidence: Evidence, model: str, columns: Sequence[str]) -> Iter
         for a, b in two_samplers(evidence, first, second):
             if a.model == model:
                 pairing = pair(a, b)
-                effects = [effect_of(pairing, column) for column in columns]
+                both = [column in a.cells and column in b.cells for column in columns]
+                effects = [effect_of(pairing, c) if ok else None for c, ok in zip(columns, both, strict=True)]
                 yield [
                     f"{second} - {first}",
                     f"{b.row['nfe']['nominal']} and {a.row['nfe']['nominal']}",
-                    *(f"{e.delta:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" for e in effects),
+                    *(f"{e.delta:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" if e else "" for e in effects),
                 ]
 
 
@@ -122,45 +122,54 @@ def draw(evidence: Evidence, format: str) -> bytes:
 
     boards: Sequence[Mapping[str, Any]] = evidence.results["boards"]
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE}):
-        figure = Figure(figsize=(3.6 * len(boards), 3.2), layout="constrained")
+        figure = Figure(figsize=(3.6 * len(boards), 3.3), layout="constrained")
         FigureCanvasAgg(figure)
-        for axis, board in zip(figure.subplots(1, len(boards), squeeze=False)[0], boards, strict=True):
+        axes = figure.subplots(1, len(boards), squeeze=False)[0]
+        for axis, board in zip(axes, boards, strict=True):
             _panel(axis, board)
         figure.supxlabel("seconds of one core: the teacher's samples and training", fontsize=8)
+        handles, labels = axes[0].get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        figure.legend(
+            unique.values(), unique.keys(), loc="outside upper center", ncols=3, frameon=False, fontsize=7
+        )
         sink = io.BytesIO()
         figure.savefig(sink, format=format, dpi=150, metadata={"Date": None} if format == "svg" else {})
     return sink.getvalue()
 
 
 def _panel(axis: Any, board: Mapping[str, Any]) -> None:
-    axis.set_xscale("log")
-    seconds = []
+    axis.margins(x=0.35)
+    beside: dict[str, int] = {}
     for row in board["samplers"]:
         name, truth = row["sampler"], row["cells"][TRUTH]
-        cost = cost_of(name, board["model"])
+        cost, nfe = cost_of(name, board["model"]), f"{row['nfe']['nominal']} NFE"
         if cost is None:
             if name in LINES:
                 axis.axhline(truth["value"], color="0.45", lw=0.9, ls=LINES[name], label=f"{name}, untrained")
             continue
-        seconds.append(cost.seconds)
-        colour = COLOURS[name.partition("-")[0]]
+        kind = name.partition("-")[0]
+        left = beside.setdefault(kind, 0) % 2 == 1  # the second of a kind is named to the left
+        beside[kind] += 1
         ends = [[truth["value"] - truth["low"]], [truth["high"] - truth["value"]]]
-        axis.errorbar(cost.seconds, truth["value"], yerr=ends, color=colour, lw=0.9, capsize=2)
-        axis.scatter(cost.seconds, truth["value"], s=25 * len(str(cost.samples)), color=colour, zorder=3)
-        many = "sample" if cost.samples == 1 else "samples"
+        axis.errorbar(cost.seconds, truth["value"], yerr=ends, color=COLOURS[kind], lw=0.9, capsize=2)
+        many = f"{kind}, {cost.samples:,} {'sample' if cost.samples == 1 else 'samples'}"
+        size = 25 * len(str(cost.samples))
+        axis.scatter(cost.seconds, truth["value"], s=size, color=COLOURS[kind], zorder=3, label=many)
         axis.annotate(
-            f"{name}\n{cost.samples:,} {many}\n{row['nfe']['nominal']} NFE",
+            f"{name}\n{nfe}",
             (cost.seconds, truth["value"]),
-            xytext=(8, 0),
+            xytext=(-9 if left else 9, 0),
             textcoords="offset points",
-            fontsize=6,
+            ha="right" if left else "left",
             va="center",
+            fontsize=6,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
         )
-    axis.set_xlim(min(seconds) / 2, max(seconds) * 6)
+    axis.set_xscale("log")
     axis.set_title(board["model"], fontsize=8)
     axis.set_ylabel("truth")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=6, frameon=False, loc="lower right")
 
 
 def main() -> int:
