@@ -29,7 +29,8 @@ import numpy as np
 from glance_bench.engine import generate
 from glance_bench.engine.base import Team
 from glance_bench.engine.local import LocalEngine
-from glance_bench.engine.plan import PlannedModel, Work, make_plan
+from glance_bench.engine.plan import PlannedModel, Work
+from glance_bench.engine.planning import make_plan
 from glance_bench.models.qwen_image import NEGATIVE_PROMPT
 from glance_bench.store import Run
 from glance_bench.suite import load_suite

@@ -35,7 +35,8 @@ import numpy as np
 from glance_bench import store
 from glance_bench.engine.generate import png
 from glance_bench.engine.pairs import pending_pairs
-from glance_bench.engine.plan import Plan, PlannedMetric, Work, make_plan
+from glance_bench.engine.plan import Plan, PlannedMetric, Work
+from glance_bench.engine.planning import make_plan
 from glance_bench.engine.runner import documents
 from glance_bench.metrics.base import FROM_FEATURES
 from glance_bench.sealed import json_bytes, parquet_bytes, seal

@@ -14,7 +14,7 @@ from glance_bench.analysis import analyze as analysis
 from glance_bench.analysis.figures import DRAWN
 from glance_bench.analysis.losses import loss_curves
 from glance_bench.analysis.velocity import _at, velocity_errors
-from glance_bench.engine.plan import make_plan
+from glance_bench.engine.planning import make_plan
 from glance_bench.engine.runner import documents
 from glance_bench.errors import GlanceBenchError
 from glance_bench.models.recorder import Recorder

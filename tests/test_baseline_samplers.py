@@ -14,7 +14,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from glance_bench.engine.plan import make_plan
+from glance_bench.engine.planning import make_plan
 from glance_bench.engine.runner import run_suite
 from glance_bench.errors import MissingData, UsageError
 from glance_bench.models.flux import FluxFamily

@@ -269,7 +269,7 @@ def test_a_wrong_name_is_exit_code_2_and_prints_no_steps() -> None:
 
 
 def test_a_suite_ranks_the_readings(tmp_path: Path) -> None:
-    from glance_bench.engine.plan import make_plan
+    from glance_bench.engine.planning import make_plan
     from glance_bench.suite import load_suite
 
     checkpoint = MODELS.get("testbed-qwen").path

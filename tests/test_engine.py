@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from glance_bench.engine.plan import make_plan
+from glance_bench.engine.planning import make_plan
 from glance_bench.engine.runner import run_suite
 from glance_bench.engine.verify import verify
 from glance_bench.errors import GlanceBenchError, UsageError

@@ -13,7 +13,7 @@ from glance_bench.engine.arithmetic import evaluation_flop, rate
 from glance_bench.engine.forecast import forecast
 from glance_bench.engine.outlook import outlook
 from glance_bench.engine.pace import Pacer, Subject
-from glance_bench.engine.plan import make_plan
+from glance_bench.engine.planning import make_plan
 from glance_bench.errors import GlanceBenchError
 from glance_bench.profiles import Gpu, Target, choose
 from glance_bench.speed.record import SpeedRecord

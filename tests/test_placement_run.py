@@ -10,7 +10,7 @@ import torch
 
 from glance_bench.engine.generate import check_device
 from glance_bench.engine.placements import settled
-from glance_bench.engine.plan import make_plan
+from glance_bench.engine.planning import make_plan
 from glance_bench.engine.runner import run_suite
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.models.flux import FluxFamily

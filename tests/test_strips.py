@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from glance_bench.bundle import write_bundle
-from glance_bench.engine.plan import make_plan
+from glance_bench.engine.planning import make_plan
 from glance_bench.engine.runner import run_suite
 from glance_bench.engine.strips import planned_strips
 from glance_bench.engine.verify import verify

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from ..engine.plan import TEACHER, Item, Plan, PlannedModel, PlannedSampler, make_plan
+from ..engine.plan import TEACHER, Item, Plan, PlannedModel, PlannedSampler
+from ..engine.planning import make_plan
 from ..errors import GlanceBenchError
 from ..models.checkpoints import read_geometry
 from ..report.text import interval, number

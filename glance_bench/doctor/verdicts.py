@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine.plan import model_entry
+from ..engine.planning import model_entry
 from ..errors import GlanceBenchError, UsageError
 from ..models.placement import Plan, pick
 from ..prefetch import cards_of, targets_of

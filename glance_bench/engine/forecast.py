@@ -27,7 +27,8 @@ from ..trajectory import Trajectory
 from .downloads import downloads
 from .estimate import image_bytes
 from .pace import Pace, Pacer, Subject, records
-from .plan import TEACHER, model_entry
+from .plan import TEACHER
+from .planning import model_entry
 
 __all__ = ["Forecast", "Memory", "Row", "document", "forecast"]
 

@@ -17,7 +17,8 @@ from .estimate import cost_of
 from .forecast import Forecast, forecast
 from .forecast import document as forecast_document
 from .pace import timed_here
-from .plan import Plan, Work, make_plan
+from .plan import Plan, Work
+from .planning import make_plan
 from .strips import is_made, planned_strips
 
 __all__ = ["lines", "outlook"]

@@ -23,7 +23,8 @@ from .base import Team
 from .local import LocalEngine
 from .pairs import PendingPairs, pending_pairs, score_pairs
 from .placements import Outgrown, moved_on
-from .plan import Plan, PlannedSampler, Work, make_plan
+from .plan import Plan, PlannedSampler, Work
+from .planning import make_plan
 from .score import Pending, pending_scores
 from .strips import Strip, make_strips, pending_strips, strip_entries
 from .trace import trace
