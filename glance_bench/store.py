@@ -242,8 +242,8 @@ class Run:
         """Latency in long form: model, sampler, session, hardware, prompt_id, repeat, batch_size, component,
         seconds (for one image), evaluations, peak_gib. Components: encode, denoise, decode, total.
 
-        ``peak_gib`` is the most memory that was held meanwhile, the model included: what torch had allocated on a
-        GPU, what the process had grown by in RAM on a CPU. NaN where the machine, or an older version, did not say.
+        ``peak_gib`` is the most memory that torch had allocated on a GPU meanwhile, the model included. NaN on a CPU,
+        and in runs of older versions.
 
         The rows of one ``session`` were measured interleaved and may be compared with each other.
         """
