@@ -196,7 +196,9 @@ def test_the_timing_pass_compares_a_new_sampler_with_the_teacher_of_its_session(
     teacher = totals[(totals["sampler"] == "teacher-50") & totals["session"].isin(late["session"])]
     assert len(teacher) == 4
     assert (timing["seconds"] > 0).all() and timing["hardware"].nunique() == 1
-    assert timing["peak_gib"].isna().all(), "a CPU's memory is not told apart from what the passes before held"
+    assert timing["peak_gib"].isna().all(), (
+        "a CPU's memory is not told apart from what the passes before held"
+    )
 
 
 def timed_again(folder: Path, **changes: object) -> dict:

@@ -253,6 +253,13 @@ def test_shipped_adapters_are_shown_with_their_records() -> None:
     assert "is not the one that made these images" in found.text  # the made-up card digest is another
 
 
+def test_losses_are_named_by_what_was_trained() -> None:
+    suite = {**SUITE, "samplers": ["teacher-50", "glance-10", "distilled-8"]}
+    text = shown("training", report_of(stepped(suite=suite))).text
+    assert re.search(r"glance-10\s+flow-matching loss", text)
+    assert re.search(r"distilled-8\s+squared distance from where the teacher goes", text)
+
+
 def test_adapters_with_the_digest_of_the_images_are_not_doubted() -> None:
     made = stepped()
     shape = read_geometry(MODELS.get("testbed-flux").path, 64, 64)

@@ -145,7 +145,7 @@ def losses_svg(model: Mapping[str, Any]) -> bytes:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
         axes.set_xlabel("training step")
-        axes.set_ylabel("flow-matching loss")
+        axes.set_ylabel("training loss")
         axes.set_title(f"{printable(model['model'], 80)}: training of its adapters", loc="left")
         figure.legend(handles=handles, loc="outside lower center", ncols=COLUMNS)
         return _svg(figure)

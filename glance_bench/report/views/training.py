@@ -57,13 +57,17 @@ def _model(board: Board, analysed: Mapping[str, Any]) -> dict[str, Any]:
     losses = {curve["adapter"]: curve["losses"] for curve in analysed.get("losses", [])}
     shown = [_adapter(board, adapter, losses) for adapter in adapters]
     groups = [
-        (title, _lines(list(group)))
+        (title, list(group))
         for title, group in groupby(shown, key=lambda one: SEED.sub("", one["adapter"].folder))
     ]
     return {
         "board": board,
         "adapters": shown,
-        "charts": [(title, lines, curves(lines, "training step", "loss")) for title, lines in groups],
+        "charts": [
+            (title, _loss(group), lines, curves(lines, "training step", "loss"))
+            for title, group in groups
+            for lines in [_lines(group)]
+        ],
         "errors": _errors(analysed),
     }
 
@@ -77,6 +81,13 @@ def _adapter(board: Board, adapter: Adapter, losses: Mapping[str, list[float]]) 
         "losses": own,
         "last": sum(own[-LAST:]) / len(own[-LAST:]) if own else None,
     }
+
+
+def _loss(group: list[dict[str, Any]]) -> str:
+    """What the curves of a chart are: distilled adapters have a teacher in their records."""
+    if any("teacher" in one["adapter"].record for one in group):
+        return "squared distance from where the teacher goes in many steps"
+    return "flow-matching loss"
 
 
 def _lines(group: list[dict[str, Any]]) -> list[Line]:
