@@ -19,7 +19,7 @@ ROUNDING = 0.95  # a 32 GB card reports a little less than 32 GiB
 
 @dataclass(frozen=True)
 class Gpu:
-    """One visible GPU: its name, memory in MiB, compute capability, free memory in MiB (None: not reported), driver."""
+    """One GPU: its name, memory in MiB, compute capability, free memory in MiB (None: not reported), driver."""
 
     name: str
     memory_mib: int
@@ -41,7 +41,9 @@ class Gpu:
 
 
 def find_gpus() -> list[Gpu]:
-    """The GPUs of this machine, none when there is none or CUDA_VISIBLE_DEVICES hides them.
+    """The GPUs that this process may use, torch's ``cuda:0`` first; none where CUDA_VISIBLE_DEVICES hides them all.
+
+    Their order is torch's under CUDA_DEVICE_ORDER=PCI_BUS_ID, which ``machine.settle_threads`` sets.
 
     Raises GlanceBenchError, with the cure, for a GPU that is there and cannot be used.
     """
@@ -55,7 +57,7 @@ def find_gpus() -> list[Gpu]:
                 "an NVIDIA GPU is there but nvidia-smi is not: install the driver's utilities"
             )
         return []
-    asked = "name,memory.total,compute_cap,memory.free,driver_version"
+    asked = "name,memory.total,compute_cap,memory.free,driver_version,uuid"
     query = [tool, f"--query-gpu={asked}", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=30)
@@ -70,7 +72,26 @@ def find_gpus() -> list[Gpu]:
         raise GlanceBenchError(
             f"a GPU driver is installed but does not work ({said}): reinstall or reload it"
         )
-    return parse_gpus(answer.stdout)
+    lines = [line for line in answer.stdout.splitlines() if line.strip()]
+    return parse_gpus("\n".join(_visible(lines, visible)))
+
+
+def _visible(lines: list[str], visible: str | None) -> list[str]:
+    """Those of the driver's lines that CUDA_VISIBLE_DEVICES names by number or UUID, in its order; all without it.
+
+    As for CUDA, a name that no GPU has hides all that follow it. A slice of a GPU (MIG) has no line: all stay.
+    """
+    if visible is None or "MIG-" in visible:
+        return lines
+    uuids = [line.rpartition(",")[2].strip() for line in lines]
+    shown = []
+    for name in map(str.strip, visible.split(",")):
+        by_uuid = (i for i, uuid in enumerate(uuids) if name.startswith("GPU-") and uuid.startswith(name))
+        place = int(name) if name.isdecimal() else next(by_uuid, len(lines))
+        if place >= len(lines):
+            break
+        shown.append(lines[place])
+    return shown
 
 
 def parse_gpus(table: str) -> list[Gpu]:
@@ -107,23 +128,23 @@ def satisfies(gpu: Gpu, needs: Needs) -> bool:
     return named and gpu.memory_mib >= ROUNDING * 1024 * needs.memory_gb and gpu.compute >= needs.compute
 
 
-def missing(needs: Needs, gpus: Sequence[Gpu]) -> str:
-    """What a machine with these GPUs lacks: "" when nothing, else a clause for the user."""
+def missing(needs: Needs, gpu: Gpu | None) -> str:
+    """What a machine lacks whose ``cuda:0`` this GPU is: "" when nothing, else a clause for the user."""
     if needs.gpu is None and not needs.memory_gb and not needs.compute:
         return ""
-    if any(satisfies(gpu, needs) for gpu in gpus):
+    if gpu is not None and satisfies(gpu, needs):
         return ""
     wanted = f"needs a GPU{f' named {needs.gpu}' if needs.gpu else ''}"
     wanted += f" with {needs.memory_gb:g} GB" if needs.memory_gb else ""
     wanted += f" of compute capability {needs.compute}" if needs.compute else ""
-    return f"{wanted}, this machine has {'; '.join(map(str, gpus)) or 'none'}"
+    return f"{wanted}, {f'the first visible one is {gpu}' if gpu else 'this machine has none'}"
 
 
 def target_of(suite: Suite, resolved: Suite) -> Target:
     """What ``resolved``, the suite under one of its profiles, is to run on.
 
-    It is the first GPU of this machine that has what the profile needs, else one of just that description. A driver
-    that does not work is as good as no GPU.
+    It is this machine's first visible GPU, the one that torch computes on, where that has what the profile needs, else
+    one of just that description. A driver that does not work is as good as no GPU.
     """
     if resolved.device == "cpu":
         return Target(None, here=True)
@@ -132,9 +153,8 @@ def target_of(suite: Suite, resolved: Suite) -> Target:
         gpus = find_gpus()
     except GlanceBenchError:
         gpus = []
-    for gpu in gpus:
-        if satisfies(gpu, needs):
-            return Target(gpu, here=True)
+    if gpus and satisfies(gpus[0], needs):
+        return Target(gpus[0], here=True)
     return Target(Gpu(needs.gpu or "GPU", round(needs.memory_gb * 1024), needs.compute), here=False)
 
 
@@ -145,7 +165,8 @@ def choose(
 
     ``wanted`` is a profile's name, or None or "auto" for the first one that the machine satisfies. A profile
     that needs no GPU is taken automatically only where there is none at all. ``gpus`` are those of the machine that is
-    asked about, this one's where nobody says. ``elsewhere`` lets a profile be forced that cannot run here.
+    asked about, this one's where nobody says; the first one counts. ``elsewhere`` lets a profile be forced that
+    cannot run here.
 
     Raises UsageError for an unknown name and GlanceBenchError when no profile, or not the forced one, can run.
     """
@@ -158,19 +179,20 @@ def choose(
         return forced, f"profile: {wanted} (asked for, and planned for another machine than this one)"
     if gpus is None:
         gpus = [] if forced and forced.device == "cpu" else find_gpus()
+    gpu = gpus[0] if gpus else None
     if forced:
-        lacking = missing(suite.profiles[str(wanted)].needs, gpus)
+        lacking = missing(suite.profiles[str(wanted)].needs, gpu)
         if lacking:
             raise GlanceBenchError(f"profile {wanted!r} cannot run here: it {lacking}")
         return forced, f"profile: {wanted} (asked for)"
     reasons = []
     for name, profile in suite.profiles.items():
         needs_gpu = profile.device == "cuda"
-        lacking = missing(profile.needs, gpus) if needs_gpu or not gpus else "is for machines without a GPU"
+        lacking = missing(profile.needs, gpu) if needs_gpu or gpu is None else "is for machines without a GPU"
         if not lacking:
             resolved = suite.with_profile(name)
             if needs_gpu:
-                return resolved, f"profile: {name} (the first that this machine satisfies: {gpus[0]})"
+                return resolved, f"profile: {name} (the first that this machine satisfies: {gpu})"
             return resolved, (
                 f"profile: {name} (THIS MACHINE HAS NO GPU: TINY MODELS AND THEIR OWN CAPTIONS STAND IN; "
                 f"everything is written as {resolved.label} and compares with nothing else)"

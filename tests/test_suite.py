@@ -1,6 +1,7 @@
 """Suite files: what is accepted, and what a mistake is answered with."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from glance_bench.errors import GlanceBenchError, UsageError
-from glance_bench.profiles import Gpu, choose, missing, parse_gpus
+from glance_bench.machine import _gpu, hardware_key, settle_threads
+from glance_bench.profiles import Gpu, Target, choose, find_gpus, missing, parse_gpus, target_of
 from glance_bench.resources import data_dir
 from glance_bench.suite import Needs, Suite, find_suite, json_schema_text, list_suites, load_suite
 from tests.engine_fixtures import ROOT
@@ -281,9 +283,17 @@ def test_a_suite_without_profiles_runs_as_it_is() -> None:
         choose(suite, "h100")
 
 
-def test_needs_are_compared_with_every_gpu() -> None:
-    assert missing(Needs(memory_gb=32.0), [SMALL_V100, V100]) == ""
-    assert missing(Needs(compute=8.0), [V100]) != "" and missing(Needs(), []) == ""
+def test_needs_are_compared_with_the_gpu_that_torch_computes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert missing(Needs(memory_gb=32.0), V100) == "" and missing(Needs(), None) == ""
+    assert missing(Needs(compute=8.0), V100).endswith("the first visible one is Tesla V100-SXM2-32GB, 32 GB")
+    assert missing(Needs(compute=8.0), None).endswith("this machine has none")
+    mixed = on(monkeypatch, SMALL_V100, V100)
+    resolved, why = choose(mixed, None)
+    assert resolved.profile == "v100-16gb" and "SXM2-16GB" in why
+    assert target_of(mixed, resolved) == Target(SMALL_V100, here=True)
+    assert not target_of(mixed, mixed.with_profile("v100-32gb")).here
+    with pytest.raises(GlanceBenchError, match="needs a GPU named V100 with 32 GB"):
+        choose(mixed, "v100-32gb")
 
 
 def test_the_drivers_table_is_read() -> None:
@@ -294,19 +304,62 @@ def test_the_drivers_table_is_read() -> None:
 
 
 def test_hidden_gpus_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    from glance_bench.profiles import find_gpus
-
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert find_gpus() == []
 
 
-def test_a_driver_that_does_not_work_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glance_bench.profiles import find_gpus
-
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho driver and library mismatch >&2\nexit 18\n")
+def smi(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """A script that answers for nvidia-smi."""
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
     tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        (None, ["V100", "H100", "RTX"]),
+        ("1", ["H100"]),
+        ("2, 0", ["RTX", "V100"]),
+        ("GPU-bb", ["H100"]),
+        ("GPU-cccc-3,1", ["RTX", "H100"]),
+        ("1,7,0", ["H100"]),  # CUDA stops at what it does not know
+        ("GPU-dd", []),
+        ("0,-1,1", ["V100"]),
+        ("MIG-dddd-4", ["V100", "H100", "RTX"]),
+    ],
+)
+def test_visible_gpus_are_those_that_torch_sees_in_its_order(
+    visible: str | None, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ("V100, 32510, 7.0, 32000, 580.95, GPU-aaaa-1", "H100, 81559, 9.0, 81000, 580.95, GPU-bbbb-2")
+    table = "\n".join([*rows, "RTX, 24564, 8.9, 24000, 580.95, GPU-cccc-3"])
+    smi(tmp_path, monkeypatch, f"cat <<'END'\n{table}\nEND")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [gpu.name for gpu in find_gpus()] == names
+    _gpu.cache_clear()
+    try:
+        assert hardware_key("cuda").startswith(f"{names[0]}, " if names else "no GPU")
+    finally:
+        _gpu.cache_clear()
+
+
+def test_torch_numbers_gpus_as_the_driver_does_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_DEVICE_ORDER"):
+        monkeypatch.setenv(name, "1")  # so that what follows is undone
+    monkeypatch.delenv("CUDA_DEVICE_ORDER")
+    settle_threads()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    settle_threads()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
+
+
+def test_a_driver_that_does_not_work_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    smi(tmp_path, monkeypatch, "echo driver and library mismatch >&2\nexit 18")
     with pytest.raises(GlanceBenchError, match="does not work .driver and library mismatch.: reinstall"):
         find_gpus()

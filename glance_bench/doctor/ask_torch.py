@@ -6,12 +6,15 @@ import json
 import warnings
 from typing import Any
 
+from ..machine import settle_threads
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Never raises for what torch or the driver raise: that is the answer."""
     answer: dict[str, Any] = {"version": None, "cuda": None, "kernels": [], "devices": [], "error": ""}
+    settle_threads()
     try:
         import torch
 
