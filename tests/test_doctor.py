@@ -57,6 +57,7 @@ def finding(document: dict[str, Any], subject: str) -> dict[str, Any]:
             "cannot, because qwen-image is not there",
         ),
         ("h100-80gb", "runs", "runs"),
+        ("rtx-4090", "runs with placement quanto-int8", "runs with placement quanto-int8"),
         ("no-gpu", "cannot, because there is no GPU", "cannot, because there is no GPU"),
         (
             "broken-driver",
@@ -150,6 +151,16 @@ def test_a_suite_whose_metrics_wait_runs_and_says_so() -> None:
     assert coco["status"] == "runs, profile h100" and "hpsv2.1" in coco["waits"]
     stand_in = of(judged("no-gpu"), "suites", "coco")
     assert stand_in["stands_in"] and "TINY MODELS STAND IN" in stand_in["status"]
+
+
+def test_any_other_gpu_with_real_bfloat16_gets_the_suites_as_its_memory_allows(tmp_path: Path) -> None:
+    here = ["flux.1-dev", "qwen-image", "coco-10k"]
+    large = of(changed(tmp_path, "a100-80gb", here=here), "suites", "coco")
+    assert large["status"] == "runs, profile bfloat16"
+    assert [one["plan"] for one in large["placements"].values()] == ["all-on-gpu", "all-on-gpu"]
+    small = of(judged("rtx-4090"), "suites", "coco")
+    assert small["status"] == "runs with placement quanto-int8, profile bfloat16"
+    assert {one["dtype"] for one in small["placements"].values()} == {"bfloat16"}
 
 
 def test_what_a_sampler_plays_must_be_there(tmp_path: Path) -> None:

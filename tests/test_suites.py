@@ -34,6 +34,9 @@ def test_a_suite_has_the_published_settings_for_both_families(name: str) -> None
     suite = load_suite(name)
     assert (suite.images_per_prompt, suite.noise) == SETTINGS[name]
     assert suite.resolution == 1024
+    assert list(suite.profiles) == ["h100", "bfloat16", "v100-32gb", "v100-16gb", "testbed"]
+    anywhere = suite.with_profile("bfloat16")
+    assert (anywhere.dtype, anywhere.placement, anywhere.batch_size) == ("bfloat16", "auto", 1)
     real = suite.with_profile("h100")
     assert real.models == ["flux.1-dev", "qwen-image"]
     assert all(use.set in PROMPT_SETS and use.limit is None for use in real.prompts)
