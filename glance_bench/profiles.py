@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -15,11 +16,12 @@ from .suite import Needs, Suite
 __all__ = ["Gpu", "Target", "choose", "find_gpus", "target_of"]
 
 ROUNDING = 0.95  # a 32 GB card reports a little less than 32 GiB
+FREE = 0.96  # of the nominal memory of a card that is not here: driver, error correction and a screen keep the rest
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU: its name, memory in MiB, compute capability, free memory in MiB (None: not reported), driver."""
+    """One GPU: name, memory in MiB (0: any), compute capability, free memory in MiB (None: not reported), driver."""
 
     name: str
     memory_mib: int
@@ -33,7 +35,9 @@ class Gpu:
 
     @property
     def free_gib(self) -> float:
-        """What other processes leave; all of it where the driver does not say."""
+        """What other processes leave; all of it where the driver does not say, no end where the memory is any."""
+        if not self.memory_mib and self.free_mib is None:
+            return math.inf
         return (self.memory_mib if self.free_mib is None else self.free_mib) / 1024
 
     def __str__(self) -> str:
@@ -144,7 +148,8 @@ def target_of(suite: Suite, resolved: Suite) -> Target:
     """What ``resolved``, the suite under one of its profiles, is to run on.
 
     It is this machine's first visible GPU, the one that torch computes on, where that has what the profile needs, else
-    one of just that description. A driver that does not work is as good as no GPU.
+    one of just that description, of whose memory the share ``FREE`` is free. A driver that does not
+    work is as good as no GPU.
     """
     if resolved.device == "cpu":
         return Target(None, here=True)
@@ -155,7 +160,11 @@ def target_of(suite: Suite, resolved: Suite) -> Target:
         gpus = []
     if gpus and satisfies(gpus[0], needs):
         return Target(gpus[0], here=True)
-    return Target(Gpu(needs.gpu or "GPU", round(needs.memory_gb * 1024), needs.compute), here=False)
+    memory = round(needs.memory_gb * 1024)
+    described = f"GPU of compute capability {needs.compute}" if needs.compute else "GPU"
+    return Target(
+        Gpu(needs.gpu or described, memory, needs.compute, round(FREE * memory) or None), here=False
+    )
 
 
 def choose(

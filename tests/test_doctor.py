@@ -19,7 +19,11 @@ from glance_bench.doctor.gpu import V100_TORCH, attention, has_kernels
 from glance_bench.doctor.probe import _answers, ask_torch
 from glance_bench.doctor.record import read_machine
 from glance_bench.doctor.text import lines, table
+from glance_bench.engine.forecast import forecast
 from glance_bench.errors import UsageError
+from glance_bench.models.placement import placement
+from glance_bench.profiles import Gpu, Target, target_of
+from glance_bench.suite import load_suite
 
 from .web import serving
 
@@ -161,6 +165,29 @@ def test_any_other_gpu_with_real_bfloat16_gets_the_suites_as_its_memory_allows(t
     small = of(judged("rtx-4090"), "suites", "coco")
     assert small["status"] == "runs with placement quanto-int8, profile bfloat16"
     assert {one["dtype"] for one in small["placements"].values()} == {"bfloat16"}
+
+
+def test_doctor_plan_and_page_agree_on_what_qwen_image_needs_on_16_gb() -> None:
+    group, layers = (
+        placement(name, "qwen-image", 1024, 7.0, "float16") for name in ("group-offload", "sequential")
+    )
+    each = f"{group.ram_gib:.1f} GiB for group-offload, {layers.ram_gib:.1f} GiB for sequential"
+    refused = of(judged("v100-16gb-torch-2.10"), "suites", "coco")
+    assert refused["cures"] == [
+        f"more free host memory than 55 GiB: {each}",
+        "or a copy of the suite without qwen-image",
+    ]
+    suite = load_suite("coco")
+    resolved = suite.with_profile("v100-16gb")
+    target = Target(Gpu("V100", 16384, 7.0, free_mib=15729), here=False)  # 96 % of 16 GiB
+    assert target_of(suite, resolved) == target
+    flux, qwen = forecast(resolved, target, {}).memory
+    assert flux.plan and flux.plan.name == "quanto-int8" and qwen.plan == group
+    (row,) = re.findall(
+        r"^\| images of Qwen-Image .*", (ROOT / "docs/how-to/run-on-a-v100.md").read_text(), re.M
+    )
+    assert f"{group.ram_gib:.1f} GiB of free host memory `group-offload`" in row
+    assert f"{layers.ram_gib:.1f} GiB `sequential`" in row
 
 
 def test_what_a_sampler_plays_must_be_there(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..engine.planning import model_entry
 from ..errors import GlanceBenchError, UsageError
-from ..models.placement import Plan, pick
+from ..models.placement import Plan, lacking, pick, placements
 from ..prefetch import cards_of, targets_of
 from ..profiles import Gpu
 from ..profiles import choose as choose_profile
@@ -88,15 +89,15 @@ def judge_model(machine: Machine, name: str) -> Verdict:
     entry, reasons = MODELS.get(name), _Reasons()
     published = isinstance(entry.source, str)
     _torch(machine, reasons, gpu=published)
-    placements = {}
+    placed = {}
     if published:
         if machine.gpus:
-            placements = _place(machine, entry, machine.gpus[0], "auto", None, None, reasons)
+            placed = _place(machine, entry, machine.gpus[0], "auto", None, None, reasons)
         elif not machine.driver_error:
             reasons.add(NO_GPU)
         if NO_GPU not in reasons.because:
             _fetched(machine, [str(entry.source)], reasons)
-    return reasons.verdict(name, placements)
+    return reasons.verdict(name, placed)
 
 
 def judge_suite(machine: Machine, name: str) -> Verdict:
@@ -111,17 +112,18 @@ def judge_suite(machine: Machine, name: str) -> Verdict:
     except GlanceBenchError as error:
         reasons.add(str(error))
         return reasons.verdict(name, {})
-    placements: dict[str, dict[str, Any]] = {}
+    placed: dict[str, dict[str, Any]] = {}
     entries = [model_entry(entry) for entry in resolved.models]
     if resolved.device == "cuda" and not machine.gpus:
         reasons.add(NO_GPU)
     elif resolved.device == "cuda":
         for entry in entries:
-            size, dtype = resolved.resolution, resolved.dtype
-            placements |= _place(machine, entry, machine.gpus[0], resolved.placement, size, dtype, reasons)
+            wanted, size, dtype = resolved.placement, resolved.resolution, resolved.dtype
+            without = f"or a copy of the suite without {entry.name}" if len(entries) > 1 else ""
+            placed |= _place(machine, entry, machine.gpus[0], wanted, size, dtype, reasons, without)
     waits = _needed(machine, resolved, entries, reasons)
     stands_in = on_gpu and resolved.device == "cpu"
-    return reasons.verdict(name, placements, profile=resolved.profile, stands_in=stands_in, waits=waits)
+    return reasons.verdict(name, placed, profile=resolved.profile, stands_in=stands_in, waits=waits)
 
 
 def _torch(machine: Machine, reasons: _Reasons, *, gpu: bool) -> None:
@@ -141,8 +143,12 @@ def _place(
     side: int | None,
     dtype: str | None,
     reasons: _Reasons,
+    without: str = "",
 ) -> dict[str, dict[str, Any]]:
-    """The placement of one model, by its name; nothing for a family that places itself."""
+    """The placement of one model, by its name; nothing for a family that places itself.
+
+    ``without`` is how to do without the model where none fits.
+    """
     model: str | Path = entry.name if isinstance(entry.source, str) else entry.source
     try:
         plan, said = pick(wanted, model, gpu, machine.ram_free_gib, side, dtype)
@@ -151,10 +157,25 @@ def _place(
     if plan is None:
         others = "nvidia-smi" if gpu.free_gib < MINE * gpu.memory_gib else ""  # it lists who holds the memory
         each = "; ".join(f"{name} {why}" for name, why in said.items())
-        reasons.add(f"no placement of {entry.name} fits: {each}", others)
+        reasons.add(
+            f"no placement of {entry.name} fits: {each}",
+            others,
+            _more_memory(machine, model, gpu, wanted, side, dtype),
+            without,
+        )
         return {}
     _library(machine, plan, reasons)
     return {entry.name: plan.document()}
+
+
+def _more_memory(
+    machine: Machine, model: str | Path, gpu: Gpu, wanted: str | None, side: int | None, dtype: str | None
+) -> str:
+    """With how much free host memory which plans would fit, where that is all they lack; "" where there are none."""
+    plans = placements(model, side, gpu.compute, dtype)
+    enough = [plan for plan in plans if wanted in ("auto", plan.name) and not lacking(plan, gpu, math.inf)]
+    each = ", ".join(f"{plan.ram_gib:.1f} GiB for {plan.name}" for plan in enough)
+    return f"more free host memory than {machine.ram_free_gib:g} GiB: {each}" if each else ""
 
 
 def _library(machine: Machine, plan: Plan, reasons: _Reasons) -> None:
