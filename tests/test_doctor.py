@@ -5,6 +5,7 @@ and wheels of those names report. No machine of these kinds was asked.
 """
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -167,7 +168,8 @@ def test_any_other_gpu_with_real_bfloat16_gets_the_suites_as_its_memory_allows(t
     assert {one["dtype"] for one in small["placements"].values()} == {"bfloat16"}
 
 
-def test_doctor_plan_and_page_agree_on_what_qwen_image_needs_on_16_gb() -> None:
+def test_doctor_plan_and_page_agree_on_qwen_image_on_16_gb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glance_bench.profiles.find_gpus", lambda: [])
     group, layers = (
         placement(name, "qwen-image", 1024, 7.0, "float16") for name in ("group-offload", "sequential")
     )
@@ -183,6 +185,10 @@ def test_doctor_plan_and_page_agree_on_what_qwen_image_needs_on_16_gb() -> None:
     assert target_of(suite, resolved) == target
     flux, qwen = forecast(resolved, target, {}).memory
     assert flux.plan and flux.plan.name == "quanto-int8" and qwen.plan == group
+    anything = target_of(
+        suite, suite.with_profile("bfloat16")
+    )  # no memory is stated: whatever is needed is there
+    assert anything.gpu and anything.gpu.free_gib == math.inf and anything.gpu.compute == 8.0
     (row,) = re.findall(
         r"^\| images of Qwen-Image .*", (ROOT / "docs/how-to/run-on-a-v100.md").read_text(), re.M
     )

@@ -212,6 +212,20 @@ def test_the_latest_record_counts() -> None:
     assert "PCIE" in pacer(late, record())(FLUX, "teacher-50", 50).basis
 
 
+def test_random_weights_on_an_h100_pace_the_profile_that_keeps_the_encoders() -> None:
+    h100 = Target(Gpu("H100", 81920, 9.0), here=False)
+    measured = record(
+        name="NVIDIA H100 80GB HBM3", dtype="bfloat16", batch=4
+    )  # without encoders: encode-then-drop
+    timed = pacer(measured, target=h100, dtype="bfloat16", placement="all-on-gpu")(FLUX, "teacher-50", 50)
+    assert (timed.seconds, timed.source) == (60.0, "speed record")
+    flux, _ = forecast(load_suite("coco").with_profile("h100"), h100, {}).memory
+    assert flux.plan and flux.plan.name == "all-on-gpu"
+    for other in ("quanto-int8", "group-offload"):
+        pace = pacer(measured, target=h100, dtype="bfloat16", placement=other)(FLUX, "teacher-50", 50)
+        assert pace.source == "arithmetic"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -17,6 +17,7 @@ from .plan import Plan
 __all__ = ["ARITHMETIC", "RECORD", "RECORDS", "TIMED", "Pace", "Pacer", "Subject", "records", "timed_here"]
 
 TIMED, RECORD, ARITHMETIC = "measured", "speed record", "arithmetic"
+WHOLE = ("all-on-gpu", "encode-then-drop")  # denoise alike: only where the text encoders are differs
 RECORDS = Path("reports/speed")
 
 
@@ -77,13 +78,18 @@ class Pacer:
         return None
 
     def _is_like(self, record: SpeedRecord, measured: ModelSpeed, model: Subject) -> bool:
+        """Whether a record holds for the model here. Its batch need not be the suite's: its seconds are an image's."""
         return (
             record.rehearsed_memory is None
             and self._is_same_device(record)
             and measured.dtype == self.dtype
             and tuple(measured.resolution) == model.resolution
-            and self.placement in (None, measured.placement)
+            and self._is_placed_as(measured.placement)
         )
+
+    def _is_placed_as(self, placement: str) -> bool:
+        alike = WHOLE if placement in WHOLE else (placement,)
+        return self.placement is None or self.placement in alike
 
     def _is_same_device(self, record: SpeedRecord) -> bool:
         gpu = self.target.gpu
