@@ -91,6 +91,14 @@ def test_a_v100_with_a_late_torch_gets_the_line_that_mends_it() -> None:
     assert finding(mended, "torch")["state"] == "ok" and not of(mended, "models", "flux.1-dev")["cures"]
 
 
+def test_the_right_version_for_the_wrong_cuda_is_installed_over() -> None:
+    document = judged("v100-32gb-torch-2.10-cu130")
+    assert "torch 2.10.0+cu130 has no code for the Tesla V100" in finding(document, "torch")["what"]
+    forced = V100_LINE.replace("install", "install --force-reinstall")
+    assert finding(document, "torch")["cure"] == forced
+    assert of(document, "suites", "coco")["cures"][0] == forced
+
+
 def test_bfloat16_is_emulated_on_a_v100_and_attention_says_what_follows() -> None:
     (old,) = judged("v100-32gb-torch-2.10")["gpus"]
     (new,) = judged("a100-80gb")["gpus"]

@@ -68,7 +68,9 @@ def obstacle(machine: Machine) -> Finding | None:
         cure = pip("--force-reinstall", *names)
         return Finding("torch", "bad", f"{told} is built without CUDA: it cannot use the {gpu.name}", cure)
     if has_kernels(gpu.compute, torch.kernels) is False:
-        return Finding("torch", "bad", f"{told} {_without(gpu, torch.kernels)}", _with_kernels(gpu, names))
+        return Finding(
+            "torch", "bad", f"{told} {_without(gpu, torch.kernels)}", _with_kernels(machine, names)
+        )
     if not torch.devices:
         why = torch.error or "it says nothing of why"
         cure = "nvidia-smi"
@@ -134,8 +136,11 @@ def _driver_cure(error: str) -> str:
     return "sudo modprobe nvidia" if "communicate" in error else "nvidia-smi"
 
 
-def _with_kernels(gpu: Gpu, names: Sequence[str]) -> str:
-    """How to get a torch with code for it."""
+def _with_kernels(machine: Machine, names: Sequence[str]) -> str:
+    """How to get a torch with code for the GPU."""
+    gpu, base = machine.gpus[0], str(machine.torch.version).partition("+")[0]
+    if f"torch=={base}" in names:  # for another CUDA, such as 2.10.0+cu130: to pip the same version
+        return pip("--force-reinstall", *names)
     if names == V100_TORCH:
         return pip(*names)
     if gpu.compute > V100:  # newer than what this torch knows
