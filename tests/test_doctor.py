@@ -17,7 +17,7 @@ import pytest
 
 from glance_bench.doctor.diagnosis import diagnose
 from glance_bench.doctor.gpu import V100_TORCH, attention, has_kernels
-from glance_bench.doctor.probe import _answers, ask_torch
+from glance_bench.doctor.probe import _answers, _libraries, ask_torch
 from glance_bench.doctor.record import read_machine
 from glance_bench.doctor.text import lines, table
 from glance_bench.engine.forecast import forecast
@@ -215,6 +215,43 @@ def test_what_a_sampler_plays_must_be_there(tmp_path: Path) -> None:
     assert told["cures"] == [
         "glance-bench prefetch alimama-creative/FLUX.1-Turbo-Alpha:diffusion_pytorch_model.safetensors"
     ]
+
+
+def test_rooms_are_compared_with_all_that_is_fetched_and_with_the_images(tmp_path: Path) -> None:
+    disks = [{"what": what, "path": "/d", "free_gb": 34.5} for what in ("hub cache", "runs")]
+    record = json.loads((MACHINES / "h100-80gb.json").read_text()) | {"here": [], "disks": disks}
+    file = tmp_path / "turbo.yaml"
+    file.write_text(
+        "version: 1\nname: turbo\nprompts: [{set: coco-10k}]\nsamplers: [flux-turbo-8, teacher-50, uniform-8]\n"
+        "models: [flux.1-dev]\ndevice: cuda\ndtype: bfloat16\nresolution: 1024\n"
+    )
+    (tmp_path / "machine.json").write_text(json.dumps(record))
+    (told,) = diagnose(read_machine(tmp_path / "machine.json"), [str(file)])["suites"]
+    assert "the disk of hub cache has room for 34.5 of 34.7 GB" in told["because"]  # 34 + the adapter's 0.7
+    assert "the disk of runs has room for 34.5 of 47.2 GB" in told["because"]  # 30,000 images
+    assert told["cures"][-2:] == [
+        "export HF_HOME=/a/larger/disk",
+        f"glance-bench run {file} -o /a/larger/disk/turbo",
+    ]
+
+
+def test_libraries_of_extras_are_listed_where_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["torch>=2", 'ray>=2.40; extra == "ray"', 'nvidia-ml-py>=12; extra == "gpu"']
+    asked += [
+        'optimum-quanto>=0.2; extra == "train"',
+        'cache-dit>=1.5; extra == "cache"',
+        'mypy; extra == "dev"',
+    ]
+    here = {"torch": "2.15.0", "ray": "2.60.0", "mypy": "2.4.1", "cache-dit": "1.5.1"}
+    monkeypatch.setattr("glance_bench.doctor.probe.requires", lambda name: asked)
+    monkeypatch.setattr("glance_bench.doctor.probe._version", here.get)
+    found = {library.name: (library.found, library.extra) for library in _libraries()}
+    assert found == {
+        "torch": ("2.15.0", ""),
+        "ray": ("2.60.0", "ray"),
+        "optimum-quanto": (None, "train"),
+        "cache-dit": ("1.5.1", "cache"),
+    }
 
 
 def test_libraries_that_are_old_or_absent_are_named_with_their_line(tmp_path: Path) -> None:

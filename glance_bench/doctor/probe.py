@@ -32,6 +32,8 @@ from .record import Disk, Hub, Library, Machine, Torch
 __all__ = ["ask_torch", "probe"]
 
 PATIENCE = 120  # seconds for torch: a cold import takes ten, a driver that hangs takes for ever
+NEEDED = ("", "train")  # parts of this package whose libraries are listed where they are absent too
+EXTRAS = (*NEEDED, "cache", "gpu", "ray")
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -124,21 +126,17 @@ def _answers(address: str) -> bool:
 
 
 def _libraries() -> Iterator[Library]:
-    """What the package's own metadata asks for, the extra ``train`` included."""
+    """What the package's own metadata asks for: always, for the extra ``train``, and what is here for the others."""
     try:
         wanted = requires("glance-bench") or []
     except PackageNotFoundError:  # run from a folder, without an installation
         return
     for requirement in map(Requirement, wanted):
-        needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        trains = requirement.marker is not None and requirement.marker.evaluate({"extra": "train"})
-        if needed or trains:
-            yield Library(
-                name=requirement.name,
-                wanted=str(requirement.specifier),
-                found=_version(requirement.name),
-                extra="" if needed else "train",
-            )
+        marker, found = requirement.marker, _version(requirement.name)
+        extra = next((one for one in EXTRAS if marker is None or marker.evaluate({"extra": one})), None)
+        if extra is not None and (found or extra in NEEDED):
+            versions = str(requirement.specifier)
+            yield Library(name=requirement.name, wanted=versions, found=found, extra=extra)
 
 
 def _version(name: str) -> str | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..engine.downloads import downloads
+from ..engine.forecast import forecast
 from ..engine.planning import model_entry
 from ..errors import GlanceBenchError, UsageError
 from ..models.placement import Plan, lacking, pick, placements
-from ..prefetch import cards_of, targets_of
-from ..profiles import Gpu
+from ..prefetch import cards_of
+from ..profiles import Gpu, Target
 from ..profiles import choose as choose_profile
 from ..prompts.sources import SOURCES
 from ..registry import MODELS, ModelEntry
@@ -96,7 +99,8 @@ def judge_model(machine: Machine, name: str) -> Verdict:
         elif not machine.driver_error:
             reasons.add(NO_GPU)
         if NO_GPU not in reasons.because:
-            _fetched(machine, [str(entry.source)], reasons)
+            source = str(entry.source)
+            _fetched(machine, {source: WEIGHTS[source].gigabytes if source in WEIGHTS else 0.0}, reasons)
     return reasons.verdict(name, placed)
 
 
@@ -122,6 +126,8 @@ def judge_suite(machine: Machine, name: str) -> Verdict:
             without = f"or a copy of the suite without {entry.name}" if len(entries) > 1 else ""
             placed |= _place(machine, entry, machine.gpus[0], wanted, size, dtype, reasons, without)
     waits = _needed(machine, resolved, entries, reasons)
+    if placed:  # on a processor images are few and small
+        _room(machine, name, resolved, reasons)
     stands_in = on_gpu and resolved.device == "cpu"
     return reasons.verdict(name, placed, profile=resolved.profile, stands_in=stands_in, waits=waits)
 
@@ -187,24 +193,34 @@ def _library(machine: Machine, plan: Plan, reasons: _Reasons) -> None:
 
 def _needed(machine: Machine, suite: Suite, entries: list[ModelEntry], reasons: _Reasons) -> tuple[str, ...]:
     """Models, prompts and samplers' weights must be there; returns the metrics' weights that are not."""
-    wanted = targets_of(suite.model_copy(update={"left_out": []}))
+    wanted = {one.name: one.gb or 0.0 for one in downloads(suite)}
     played = {name for card in cards_of(suite) for name in card.published}
     played |= {str(entry.source) for entry in entries if isinstance(entry.source, str)}
-    needed = [name for name in wanted if name in played or name in SOURCES]
+    needed = {name: gb for name, gb in wanted.items() if name in played or name in SOURCES}
     _fetched(machine, needed, reasons)
     return tuple(name for name in wanted if name not in needed and name not in machine.here)
 
 
-def _fetched(machine: Machine, names: list[str], reasons: _Reasons) -> None:
-    """Whether published files are on the machine, and whether there is room for those that are not."""
-    absent = [name for name in names if name not in machine.here]
-    for name in absent:
-        size = f" ({WEIGHTS[name].size})" if name in WEIGHTS else ""
-        reasons.add(f"{name} is not there{size}", f"glance-bench prefetch {name}")
-    total = sum(WEIGHTS[name].gigabytes for name in absent if name in WEIGHTS)
+def _fetched(machine: Machine, sizes: Mapping[str, float], reasons: _Reasons) -> None:
+    """Whether published files, GB by name, are on the machine, and whether there is room for those that are not."""
+    absent = {name: gb for name, gb in sizes.items() if name not in machine.here}
+    for name, gb in absent.items():
+        reasons.add(
+            f"{name} is not there{f' ({gb:.3g} GB)' if gb >= 0.01 else ''}", f"glance-bench prefetch {name}"
+        )
+    _fits(machine, "hub cache", sum(absent.values()), "export HF_HOME=/a/larger/disk", reasons)
+
+
+def _room(machine: Machine, name: str, suite: Suite, reasons: _Reasons) -> None:
+    """Whether the disk of the runs holds all images of a suite."""
+    try:
+        size = forecast(suite, Target(machine.gpus[0], here=False), {}).disk / 1e9
+    except GlanceBenchError:  # a prompt file or a speed record that `plan` complains of
+        return
+    _fits(machine, "runs", size, f"glance-bench run {name} -o /a/larger/disk/{suite.label}", reasons)
+
+
+def _fits(machine: Machine, what: str, gigabytes: float, cure: str, reasons: _Reasons) -> None:
     for disk in machine.disks:
-        if disk.what == "hub cache" and disk.free_gb < total:
-            reasons.add(
-                f"the hub cache has room for {disk.free_gb:g} of {total:g} GB",
-                "export HF_HOME=/a/larger/disk",
-            )
+        if disk.what == what and disk.free_gb < gigabytes:
+            reasons.add(f"the disk of {what} has room for {disk.free_gb:g} of {gigabytes:.3g} GB", cure)
