@@ -94,6 +94,14 @@ def test_memory_disk_and_downloads_are_planned_for_a_machine_that_is_not_here(co
     assert coco["download_gb"] == pytest.approx(sum(gb for gb, here in sizes.values() if not here))
 
 
+def test_the_v100_page_gives_the_hours_that_the_plan_prints() -> None:
+    made = forecast(load_suite("coco").with_profile("v100-32gb"), V100, {})
+    flux, qwen = (f"{row.hours:,.0f}" for row in made.rows if row.sampler == "teacher-50")
+    page = (ROOT / "docs" / "how-to" / "run-on-a-v100.md").read_text()
+    assert f"{made.hours:,.0f} GPU-hours for six samplers" in page and len(made.rows) == 2 * 6
+    assert f"{flux} of them on FLUX.1-dev and {qwen} on Qwen-Image" in page
+
+
 def test_the_formula_gives_what_counting_operations_gives() -> None:
     assert evaluation_flop("flux", 4096, None)[0] == pytest.approx(74.4e12, rel=0.002)
     assert evaluation_flop("qwen_image", 4096, None)[0] == pytest.approx(70.6e12, rel=0.002)
