@@ -30,10 +30,11 @@ def quantise(transformer: nn.Module, weights: str, dtype: torch.dtype, device: t
         raise GlanceBenchError(
             f"weights {weights} need {PACKAGES[weights]}: python -m pip install 'glance-bench[train]'"
         ) from error
-    for name, module in list(transformer.named_modules()):
-        if isinstance(module, nn.Linear):
-            parent, _, child = name.rpartition(".")
-            setattr(transformer.get_submodule(parent), child, make(module.to(dtype), dtype).to(device))
+    # By name: whoever holds the modules holds what each was cast to, until the last is done.
+    for name in [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]:
+        parent, _, child = name.rpartition(".")
+        owner = transformer.get_submodule(parent)
+        setattr(owner, child, make(getattr(owner, child).to(dtype), dtype).to(device))
     for module in transformer.modules():
         if not isinstance(module, nn.Linear):
             for parameter in module.parameters(recurse=False):
