@@ -105,7 +105,8 @@ def test_a_local_checkpoint_is_sized_by_its_files() -> None:
         (V100_32, 64, "flux.1-dev", "encode-then-drop", "float16", "float32"),
         (V100_32, 64, "qwen-image", "quanto-int8", "float32", "float32"),
         (V100_16, 64, "flux.1-dev", "quanto-int8", "float16", "float32"),
-        (V100_16, 192, "qwen-image", "group-offload", "float32", "float32"),
+        (V100_16, 256, "qwen-image", "group-offload", "float32", "float32"),
+        (V100_16, 192, "qwen-image", "sequential", "float32", "float32"),
         (V100_16, 96, "qwen-image", "sequential", "float32", "float32"),
         (A100_40, 64, "flux.1-dev", "all-on-gpu", "bfloat16", "bfloat16"),
         (A100_40, 64, "qwen-image", "quanto-int8", "bfloat16", "bfloat16"),
@@ -143,6 +144,12 @@ def test_too_little_of_either_memory_is_said_in_numbers() -> None:
     assert "GPU" not in reasons["sequential"]
     plan, reasons = choose("flux.1-dev", None, 8)
     assert plan is None and "GPU" in reasons["group-offload"]
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_group_offload_needs_room_for_the_weights_beside_their_pinned_copies(family: str) -> None:
+    rounded = placement("group-offload", family).ram_gib - placement("sequential", family).ram_gib
+    assert rounded == pytest.approx(PUBLISHED[family].transformer * 2 / 2**30 * 16 / 9)
 
 
 def test_what_other_processes_hold_is_not_free() -> None:

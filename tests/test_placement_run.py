@@ -141,7 +141,7 @@ def test_a_machine_too_small_for_every_plan_is_told_what_each_lacks(monkeypatch:
     with pytest.raises(GlanceBenchError, match="model 'qwen-image': no placement fits Tesla V100") as caught:
         settled(given)
     assert "group-offload needs" in str(caught.value) and "where 60.0 are free" in str(caught.value)
-    on(monkeypatch, V100_16, ram=192.0)
+    on(monkeypatch, V100_16, ram=256.0)
     chosen = settled(given).placements
     assert chosen == {"flux.1-dev": ["quanto-int8"], "qwen-image": ["group-offload"]}
 

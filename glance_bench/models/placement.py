@@ -282,7 +282,8 @@ def _needs(name: str, sizes: Sizes, pixels: int, dtype: str, encoding: str) -> t
         return CONTEXT + everything + max(denoising, decoding), PROCESS + everything
     if name in OFFLOADED:
         fetched = 2 * _gib(sizes.block, dtype) if name == "group-offload" else _gib(sizes.layer, dtype)
-        kept = transformer * (PINNED if name == "group-offload" else 1)
+        # diffusers pins a copy of every block before the first of the originals goes.
+        kept = transformer * (1 + PINNED if name == "group-offload" else 1)
         return CONTEXT + max(fetched + denoising, vae + decoding), PROCESS + max(encoders, kept + vae)
     stored = _gib(sizes.transformer, WEIGHTS.get(name, dtype))
     passing = transformer if name == "encode-then-drop" else _gib(sizes.transformer, "float16")
