@@ -1,5 +1,6 @@
 """Placements as plans: what each needs, what it computes in, which one a machine gets. No torch but to count."""
 
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -144,6 +145,19 @@ def test_too_little_of_either_memory_is_said_in_numbers() -> None:
     assert "GPU" not in reasons["sequential"]
     plan, reasons = choose("flux.1-dev", None, 8)
     assert plan is None and "GPU" in reasons["group-offload"]
+
+
+def test_here_a_plan_whose_package_is_not_installed_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose("qwen-image", V100_16, 256, 1024, here=True)[0].name == "group-offload"
+    for module, plans in (("optimum", ("quanto-int8", "quanto-float8")), ("bitsandbytes", ("bnb-nf4",))):
+        with monkeypatch.context() as patch:
+            patch.delitem(sys.modules, "optimum.quanto", raising=False)
+            patch.setitem(sys.modules, module, None)
+            plan, reasons = choose("flux.1-dev", V100_16, 64, 1024, here=True)
+            for name in plans:
+                assert "not installed (python -m pip install 'glance-bench[train]')" in reasons[name]
+            assert plan.name == ("bnb-nf4" if module == "optimum" else "quanto-int8")
+            assert choose("flux.1-dev", V100_16, 64, 1024)[0].name == "quanto-int8"  # of another machine
 
 
 @pytest.mark.parametrize("family", PUBLISHED)

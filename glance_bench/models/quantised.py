@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from ..errors import GlanceBenchError
+from .placement import PACKAGES
 
-__all__ = ["PACKAGES", "quantise"]
-
-PACKAGES = {"float8": "optimum-quanto", "int8": "optimum-quanto", "nf4": "bitsandbytes"}
+__all__ = ["quantise"]
 
 
 def quantise(transformer: nn.Module, weights: str, dtype: torch.dtype, device: torch.device) -> None:
