@@ -7,7 +7,11 @@ from typing import get_args
 import pytest
 
 from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.judges import chat
+from glance_bench.judges.chat import ChatModel
 from glance_bench.machine import free_ram_gib
+from glance_bench.metrics import clip_flant5
+from glance_bench.metrics.clip_flant5 import ClipFlanT5, Part
 from glance_bench.models.placement import PLANS, choose, pick, placement, placements, refuse_emulation
 from glance_bench.models.sizes import PUBLISHED, sizes_of
 from glance_bench.profiles import Gpu, parse_gpus
@@ -192,6 +196,29 @@ def test_dtypes_follow_the_generation_of_the_gpu() -> None:
     with pytest.raises(GlanceBenchError, match="capability 7.0 emulates it.*take float16") as caught:
         refuse_emulation("bfloat16", 7.0, False)
     assert caught.value.exit_code == 3
+
+
+def test_what_reads_images_names_the_dtype_that_the_gpu_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    part = Part(tmp_path, tmp_path)
+
+    def recipes(*gpus: Gpu) -> list[str]:
+        for module in (clip_flant5, chat):
+            monkeypatch.setattr(module, "find_gpus", lambda: list(gpus))
+        return [ClipFlanT5(part, part, tmp_path).recipe, ChatModel(tmp_path, "Any").recipe]
+
+    for gpus, precision in (
+        ((), "float32, CPU"),
+        ((V100_32,), "float32, GPU"),
+        ((A100_40,), "bfloat16, GPU"),
+    ):
+        t5, asked = recipes(*gpus)
+        assert t5.endswith(f", {precision}") and asked == f"{precision}, sdpa, chat template, greedy"
+    monkeypatch.setenv("GLANCE_BENCH_EMULATED_BFLOAT16", "1")
+    assert [recipe.count("bfloat16, GPU") for recipe in recipes(V100_32)] == [1, 1]
 
 
 def test_plans_that_only_move_the_same_numbers_share_a_class() -> None:

@@ -16,14 +16,14 @@ from ..digests import file_digests
 from ..errors import GlanceBenchError, out_of_memory
 from ..machine import made_with, settle_threads
 from ..models.checkpoints import checkpoint_digest
-from ..models.placement import refuse_emulation
+from ..models.placement import FORCED, refuse_emulation
 from ..models.recorder import Recorder
 from ..registry import FAMILIES
 from ..store import Run
 from ..terminal import Progress
 from .base import Made, Team
 from .embeddings import Embeddings, Limited
-from .placements import FORCED, Outgrown
+from .placements import Outgrown
 from .plan import PlannedModel, Work
 
 __all__ = [

@@ -15,14 +15,13 @@ from typing import Any
 
 from ..errors import GlanceBenchError
 from ..machine import free_ram_gib
-from ..models.placement import PLANS, Plan, choose, lacking, placement, placements, refuse_emulation
+from ..models.placement import FORCED, PLANS, Plan, choose, lacking, placement, placements, refuse_emulation
 from ..profiles import Gpu, Target, find_gpus
 from ..suite import LocalModel, Suite
 from .base import Halt
 
-__all__ = ["FORCED", "Outgrown", "moved_on", "plans_of", "settled"]
+__all__ = ["Outgrown", "moved_on", "plans_of", "settled"]
 
-FORCED = "GLANCE_BENCH_EMULATED_BFLOAT16"
 RESOLVED = ("placement", "device", "dtype", "resolution")  # what makes an earlier choice hold
 
 

@@ -36,6 +36,8 @@ says so.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +48,7 @@ from .sizes import Sizes, sizes_of
 
 __all__ = [
     "BITS",
+    "FORCED",
     "PACKAGES",
     "PLANS",
     "Plan",
@@ -55,6 +58,7 @@ __all__ = [
     "pick",
     "placement",
     "placements",
+    "reading",
     "refuse_emulation",
 ]
 
@@ -72,6 +76,7 @@ OFFLOADED = {"group-offload": "block", "sequential": "layer"}
 PACKAGES = {"float8": "optimum-quanto", "int8": "optimum-quanto", "nf4": "bitsandbytes"}
 MODULES = {"optimum-quanto": "optimum.quanto", "bitsandbytes": "bitsandbytes"}
 NATIVE_BFLOAT16 = 8.0  # compute capability
+FORCED = "GLANCE_BENCH_EMULATED_BFLOAT16"
 
 # A stored weight: 4.5 is 4 bits and a float32 scale for each 64 weights, bitsandbytes without double quantisation.
 BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, "float8": 8.0, "int8": 8.0, "nf4": 4.5}
@@ -252,8 +257,20 @@ def refuse_emulation(dtype: str, compute: float | None, forced: bool) -> None:
     if dtype == "bfloat16" and compute is not None and compute < NATIVE_BFLOAT16 and not forced:
         raise GlanceBenchError(
             f"dtype bfloat16: a GPU of compute capability {compute} emulates it, slowly and by another attention "
-            "kernel; take float16 with placement auto, or set GLANCE_BENCH_EMULATED_BFLOAT16=1"
+            f"kernel; take float16 with placement auto, or set {FORCED}=1"
         )
+
+
+def reading(gpus: Sequence[Gpu]) -> tuple[str, str]:
+    """Where, "cuda" or "cpu", and in what dtype a model trained in bfloat16 reads images on a machine with these GPUs.
+
+    T5 and Qwen2.5-VL overflow in float16, so a GPU that only emulates bfloat16 computes in float32, unless the
+    emulation is forced.
+    """
+    if not gpus:
+        return "cpu", "float32"
+    real = gpus[0].compute >= NATIVE_BFLOAT16 or bool(os.environ.get(FORCED))
+    return "cuda", "bfloat16" if real else "float32"
 
 
 def lacking(plan: Plan, gpu: Gpu | None, ram_gib: float, *, here: bool = False) -> str:
