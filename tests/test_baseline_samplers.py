@@ -162,7 +162,10 @@ def test_weights_without_room_beside_the_teachers_are_left_without_times(
 
     monkeypatch.setattr(timing, "load_model", load)
     text = "schedule: {kind: native, steps: 2}\n"
-    cards = [written(tmp_path, "based", f"base: {OTHER}\n{text}"), written(tmp_path, "two", text)]
+    cards = [
+        written(tmp_path, "based", f"families: [flux]\nbase: {OTHER}\n{text}"),
+        written(tmp_path, "two", text),
+    ]
     asked = suite(
         tmp_path,
         [flux(tiny_flux_dir)],
