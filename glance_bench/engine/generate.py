@@ -31,6 +31,7 @@ __all__ = [
     "HeldModel",
     "check_device",
     "generate",
+    "out_of_memory",
     "load_model",
     "placed_with",
     "played_files",
@@ -152,7 +153,7 @@ def prepare(
             embeddings.fill(loaded, texts)
             loaded.ready()
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             loaded.release()
             raise Outgrown(model.name, model.placement) from error
@@ -202,7 +203,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> tuple[lis
             noise = model.noise([item.seed for item in items], resolution=size)
             pixels = model.sample(work.sampler.trajectory, embeds, noise, recorder, resolution=size)
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if batch_size == 1 and placement:
                 model.release()
@@ -259,7 +260,7 @@ def png(picture: np.ndarray[Any, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    """Torch's error class is told by name, so that this module needs no torch."""
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short, the GPU's or this machine's. Torch's class is told by name: no torch is needed here."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "not enough memory" in str(error)
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "DefaultCPUAllocator" in str(error)

@@ -45,6 +45,7 @@ from .sizes import Sizes, sizes_of
 
 __all__ = [
     "BITS",
+    "CONTEXT",
     "PLANS",
     "Plan",
     "activation_dtype",
