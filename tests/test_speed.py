@@ -144,8 +144,9 @@ def test_a_model_that_memory_is_not_enough_for_leaves_the_record_of_the_others(
     done = CliRunner().invoke(app, ["speed", "testbed-flux,testbed-qwen", *options, "-o", str(file), "-q"])
     assert done.exit_code == 3 and "\nteacher-50 " in done.stdout
     assert done.stderr.startswith(
-        "error: testbed-qwen in float32 at 32x32, batch 1, placed all-on-gpu, does not"
+        "error: testbed-qwen in float32 at 32x32, batch 1, placed encode-then-drop, "
     )
+    assert "does not fit into this machine's memory: try a smaller --batch" in done.stderr
     assert [model.model for model in read_record(file).models] == ["testbed-flux"]
     file.unlink()
     done = CliRunner().invoke(app, ["speed", "testbed-qwen", *options, "-o", str(file), "-q"])
