@@ -3,7 +3,10 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
-__all__ = ["Failures", "GlanceBenchError", "MissingData", "UsageError", "near_misses"]
+__all__ = ["Failures", "GlanceBenchError", "MissingData", "UsageError", "near_misses", "out_of_memory"]
+
+# What torch says where it has no class for it: of host memory on Linux, elsewhere, and of memory to be pinned.
+NO_MEMORY = ("can't allocate memory", "not enough memory", "CUDA error: out of memory")
 
 
 class GlanceBenchError(Exception):
@@ -28,6 +31,12 @@ class Failures(GlanceBenchError):
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
         self.lines = tuple(lines)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory of the GPU or the host ran out. Torch's class is told by name, so that this needs no torch."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(said in str(error) for said in NO_MEMORY)
 
 
 def near_misses(name: str, valid: Iterable[str], limit: int = 3) -> str:

@@ -341,6 +341,7 @@ class Suite(_Strict):
         self,
         *,
         limit: int | None = None,
+        models: Sequence[str] = (),
         samplers: Sequence[str] = (),
         metrics: Sequence[str] = (),
         prompts: Sequence[str] = (),
@@ -357,6 +358,12 @@ class Suite(_Strict):
         if limit is not None:
             for use in data["prompts"]:
                 use["limit"] = limit if use["limit"] is None else min(limit, use["limit"])
+        if models:
+            own = {m.name: m.model_dump() for m in self.models if isinstance(m, LocalModel)}
+            data["models"] = [own.get(name, name) for name in models]
+            for use in data["prompts"]:
+                use["models"] = use["models"] and [name for name in use["models"] if name in models]
+            data["prompts"] = [use for use in data["prompts"] if use["models"] != []]
         if samplers:
             trained = {s.label: s.model_dump() for s in self.samplers if isinstance(s, TrainedSampler)}
             data["samplers"] = [trained.get(name, name) for name in samplers]

@@ -4,19 +4,22 @@ Never a by-product of generation, and outside every digest. The samplers of a mo
 round, every other round backwards, so that a machine that slows down slows all of them. When a sampler is
 added later, its session plays the teacher too, so that there is something to compare it with. Samplers can be timed
 again, in a new session: its files stand beside the earlier ones, and all of them count. A sampler with weights of its
-own is timed between the others all the same, so both checkpoints are loaded then.
+own is timed between the others all the same, so both checkpoints are loaded then. Where memory does not hold both, it
+is left without times, and the user told.
 """
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from .engine.generate import load_model
 from .engine.plan import TEACHER, Plan, PlannedModel, PlannedSampler
 from .engine.trace import trace
+from .errors import out_of_memory
 from .machine import hardware_key
 from .models.recorder import Recorder
 from .sealed import Damaged, digest_of, parquet_bytes, read_sealed, seal, slug
@@ -87,46 +90,77 @@ def pending_timing(run: Run, plan: Plan, progress: Progress) -> list[PlannedSamp
 
 
 def time_samplers(run: Run, plan: Plan, pending: Sequence[PlannedSampler], progress: Progress) -> None:
-    """Time ``pending``, one session a model, and write one file a sampler, beside those of earlier sessions."""
-    timing = plan.suite.timing
-    prompts = plan.prompt_sets[0][2][: timing.prompts]
+    """Time ``pending``, one session a model, and write one file a sampler, beside those of earlier sessions.
+
+    Out of memory, samplers with weights of their own are left out, then the model; a warning names them.
+    """
     groups = []
-    for model, samplers in plan.by_model():
+    for _, samplers in plan.by_model():
         wanted = [sampler for sampler in samplers if sampler in pending]
         anchor = next((s for s in samplers if s.name == TEACHER), samplers[0])
         if wanted:
-            groups.append(
-                (
-                    model,
-                    wanted,
-                    anchor,
-                    turns(list(dict.fromkeys([anchor, *wanted])), timing.repeats, timing.warmup),
-                )
-            )
-    with progress.task("time", len(prompts) * sum(len(played) for *_, played in groups)) as advance:
-        for model, wanted, anchor, played in groups:
-            gauge = Gauge(plan.suite.device)
-            loaded = {
-                weights: load_model(weights, plan.suite.device, plan.suite.dtype)
-                for weights in dict.fromkeys(sampler.weights for _, sampler in played)
-            }
-            encoded = _encoded_before(loaded, [sampler for _, sampler in played], prompts)
-            session = datetime.now(UTC).isoformat(timespec="milliseconds")
-            rows: list[dict[str, Any]] = []
-            for repeat, sampler in played:
-                for prompt in prompts:
-                    gauge.start()
-                    measured = _measure(loaded[sampler.weights], sampler, prompt, repeat or 0, encoded)
-                    if repeat is not None:
-                        rows += _rows(sampler, session, plan, prompt, repeat, measured, gauge.peak())
-                    advance(1, f"{model.name} {sampler.name}")
-            for sampler in wanted:
-                entry = _entry(plan, sampler)
-                kept = [row for row in rows if row["sampler"] in (sampler.name, anchor.name)]
-                number = max(run.timing_files(entry), default=0) + 1
-                key = entry["key"] + (f"+{number}" if number > 1 else "")
-                seal(run.folder / entry["folder"], key, "parquet", parquet_bytes(kept, COLUMNS))
-                trace("time", key)
+            groups.append((anchor, wanted))
+    images = sum(len(_prompts(plan)) * len(_played(plan, anchor, wanted)) for anchor, wanted in groups)
+    with progress.task("time", images) as advance:
+        for anchor, wanted in groups:
+            while wanted:
+                try:
+                    _session(run, plan, anchor, wanted, advance)
+                    break
+                except (MemoryError, RuntimeError) as error:
+                    if not out_of_memory(error):
+                        raise
+                gc.collect()
+                own = [sampler for sampler in wanted if sampler.weights != anchor.weights]
+                left = own or wanted
+                wanted = [sampler for sampler in wanted if sampler not in left]
+                why = f", whose own weights have no room beside those of {anchor.name}" if own else ""
+                names = ", ".join(sampler.name for sampler in left)
+                progress.warn(f"{anchor.model.name}: out of memory, not timed: {names}{why}")
+
+
+def _prompts(plan: Plan) -> Sequence[Any]:
+    return plan.prompt_sets[0][2][: plan.suite.timing.prompts]
+
+
+def _played(
+    plan: Plan, anchor: PlannedSampler, wanted: Sequence[PlannedSampler]
+) -> list[tuple[int | None, PlannedSampler]]:
+    timing = plan.suite.timing
+    return turns(list(dict.fromkeys([anchor, *wanted])), timing.repeats, timing.warmup)
+
+
+def _session(
+    run: Run,
+    plan: Plan,
+    anchor: PlannedSampler,
+    wanted: Sequence[PlannedSampler],
+    advance: Callable[[int, str], None],
+) -> None:
+    """Time ``wanted``, all of one model, and its ``anchor``."""
+    prompts, played = _prompts(plan), _played(plan, anchor, wanted)
+    gauge = Gauge(plan.suite.device)
+    loaded = {
+        weights: load_model(weights, plan.suite.device, plan.suite.dtype)
+        for weights in dict.fromkeys(sampler.weights for _, sampler in played)
+    }
+    encoded = _encoded_before(loaded, [sampler for _, sampler in played], prompts)
+    session = datetime.now(UTC).isoformat(timespec="milliseconds")
+    rows: list[dict[str, Any]] = []
+    for repeat, sampler in played:
+        for prompt in prompts:
+            gauge.start()
+            measured = _measure(loaded[sampler.weights], sampler, prompt, repeat or 0, encoded)
+            if repeat is not None:
+                rows += _rows(sampler, session, plan, prompt, repeat, measured, gauge.peak())
+            advance(1, f"{sampler.model.name} {sampler.name}")
+    for sampler in wanted:
+        entry = _entry(plan, sampler)
+        kept = [row for row in rows if row["sampler"] in (sampler.name, anchor.name)]
+        number = max(run.timing_files(entry), default=0) + 1
+        key = entry["key"] + (f"+{number}" if number > 1 else "")
+        seal(run.folder / entry["folder"], key, "parquet", parquet_bytes(kept, COLUMNS))
+        trace("time", key)
 
 
 Encoded = dict[

@@ -14,6 +14,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
+from glance_bench import timing
 from glance_bench.engine.planning import make_plan
 from glance_bench.engine.runner import run_suite
 from glance_bench.errors import MissingData, UsageError
@@ -143,6 +144,51 @@ def _opened(path: Path) -> Any:
 
     with Image.open(path) as picture:
         return picture.convert("RGB")
+
+
+def test_weights_without_room_beside_the_teachers_are_left_without_times(
+    tiny_flux_dir: Path,
+    other: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = timing.load_model
+
+    def load(weights: Any, device: str, dtype: str) -> Any:
+        if weights.path == other:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 72.00 MiB")
+        return whole(weights, device, dtype)
+
+    monkeypatch.setattr(timing, "load_model", load)
+    text = "schedule: {kind: native, steps: 2}\n"
+    cards = [
+        written(tmp_path, "based", f"families: [flux]\nbase: {OTHER}\n{text}"),
+        written(tmp_path, "two", text),
+    ]
+    asked = suite(
+        tmp_path,
+        [flux(tiny_flux_dir)],
+        ["native-8", *cards],
+        timing={"repeats": 2, "warmup": 0, "prompts": 1},
+    )
+    results = run_suite(asked, tmp_path / "run", QUIET)
+    assert {row["sampler"] for row in results["timing"]} == {"native-8", "two"}
+    told = (
+        "warning: tiny-flux: out of memory, not timed: based, whose own weights have no room beside those of"
+    )
+    assert f"{told} native-8\n" in capsys.readouterr().err
+    times = Run(tmp_path / "run").timing()
+    assert times["session"].nunique() == 1 and set(times["repeat"]) == {0, 1}
+    assert len(Run(tmp_path / "run").records()) == 3 * 2
+
+    def full(*given: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(timing, "load_model", full)
+    again = run_suite(asked, tmp_path / "run", QUIET, time_again=True)
+    assert "warning: tiny-flux: out of memory, not timed: native-8, two\n" in capsys.readouterr().err
+    assert again["timing"] == results["timing"]
 
 
 def test_a_limit_of_tokens_is_the_samplers_own(tiny_flux_dir: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from glance_bench.results import build
 from glance_bench.suite import Suite
 from glance_bench.terminal import Progress
 from tests.engine_fixtures import TEXTS, fakes, files, make, settings
-from tests.fake_family import SIDE, FakeFamily, checkpoint
+from tests.fake_family import SIDE, Contrast, FakeFamily, checkpoint
 
 pytestmark = pytest.mark.usefixtures("fakes")
 __all__ = ["fakes"]
@@ -179,6 +179,17 @@ def test_out_of_memory_halves_the_batch_and_says_so(
     with pytest.raises(GlanceBenchError, match="out of memory even for one image"):
         make(tmp_path, seed=5)
     assert verify(run) == []
+
+
+def test_a_metric_without_room_is_named_with_its_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(self: Contrast, images: object, prompts: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Contrast, "score", score)
+    with pytest.raises(GlanceBenchError, match=r"^metric contrast: out of memory \(contrast: standard dev"):
+        make(tmp_path)
 
 
 def test_the_timing_pass_compares_a_new_sampler_with_the_teacher_of_its_session(tmp_path: Path) -> None:

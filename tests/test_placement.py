@@ -1,12 +1,17 @@
 """Placements as plans: what each needs, what it computes in, which one a machine gets. No torch but to count."""
 
+import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.judges import chat
+from glance_bench.judges.chat import ChatModel
 from glance_bench.machine import free_ram_gib
+from glance_bench.metrics import clip_flant5
+from glance_bench.metrics.clip_flant5 import ClipFlanT5, Part
 from glance_bench.models.placement import PLANS, choose, pick, placement, placements, refuse_emulation
 from glance_bench.models.sizes import PUBLISHED, sizes_of
 from glance_bench.profiles import Gpu, parse_gpus
@@ -105,7 +110,8 @@ def test_a_local_checkpoint_is_sized_by_its_files() -> None:
         (V100_32, 64, "flux.1-dev", "encode-then-drop", "float16", "float32"),
         (V100_32, 64, "qwen-image", "quanto-int8", "float32", "float32"),
         (V100_16, 64, "flux.1-dev", "quanto-int8", "float16", "float32"),
-        (V100_16, 192, "qwen-image", "group-offload", "float32", "float32"),
+        (V100_16, 256, "qwen-image", "group-offload", "float32", "float32"),
+        (V100_16, 192, "qwen-image", "sequential", "float32", "float32"),
         (V100_16, 96, "qwen-image", "sequential", "float32", "float32"),
         (A100_40, 64, "flux.1-dev", "all-on-gpu", "bfloat16", "bfloat16"),
         (A100_40, 64, "qwen-image", "quanto-int8", "bfloat16", "bfloat16"),
@@ -145,6 +151,25 @@ def test_too_little_of_either_memory_is_said_in_numbers() -> None:
     assert plan is None and "GPU" in reasons["group-offload"]
 
 
+def test_here_a_plan_whose_package_is_not_installed_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose("qwen-image", V100_16, 256, 1024, here=True)[0].name == "group-offload"
+    for module, plans in (("optimum", ("quanto-int8", "quanto-float8")), ("bitsandbytes", ("bnb-nf4",))):
+        with monkeypatch.context() as patch:
+            patch.delitem(sys.modules, "optimum.quanto", raising=False)
+            patch.setitem(sys.modules, module, None)
+            plan, reasons = choose("flux.1-dev", V100_16, 64, 1024, here=True)
+            for name in plans:
+                assert "not installed (python -m pip install 'glance-bench[train]')" in reasons[name]
+            assert plan.name == ("bnb-nf4" if module == "optimum" else "quanto-int8")
+            assert choose("flux.1-dev", V100_16, 64, 1024)[0].name == "quanto-int8"  # of another machine
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_group_offload_needs_room_for_the_weights_beside_their_pinned_copies(family: str) -> None:
+    rounded = placement("group-offload", family).ram_gib - placement("sequential", family).ram_gib
+    assert rounded == pytest.approx(PUBLISHED[family].transformer * 2 / 2**30 * 16 / 9)
+
+
 def test_what_other_processes_hold_is_not_free() -> None:
     assert choose("flux", H100_80, 128)[0].name == "all-on-gpu"
     busy = Gpu(H100_80.name, H100_80.memory_mib, 9.0, free_mib=30_000)
@@ -171,6 +196,29 @@ def test_dtypes_follow_the_generation_of_the_gpu() -> None:
     with pytest.raises(GlanceBenchError, match="capability 7.0 emulates it.*take float16") as caught:
         refuse_emulation("bfloat16", 7.0, False)
     assert caught.value.exit_code == 3
+
+
+def test_what_reads_images_names_the_dtype_that_the_gpu_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    part = Part(tmp_path, tmp_path)
+
+    def recipes(*gpus: Gpu) -> list[str]:
+        for module in (clip_flant5, chat):
+            monkeypatch.setattr(module, "find_gpus", lambda: list(gpus))
+        return [ClipFlanT5(part, part, tmp_path).recipe, ChatModel(tmp_path, "Any").recipe]
+
+    for gpus, precision in (
+        ((), "float32, CPU"),
+        ((V100_32,), "float32, GPU"),
+        ((A100_40,), "bfloat16, GPU"),
+    ):
+        t5, asked = recipes(*gpus)
+        assert t5.endswith(f", {precision}") and asked == f"{precision}, sdpa, chat template, greedy"
+    monkeypatch.setenv("GLANCE_BENCH_EMULATED_BFLOAT16", "1")
+    assert [recipe.count("bfloat16, GPU") for recipe in recipes(V100_32)] == [1, 1]
 
 
 def test_plans_that_only_move_the_same_numbers_share_a_class() -> None:

@@ -13,6 +13,7 @@ from glance_bench.engine.placements import settled
 from glance_bench.engine.planning import make_plan
 from glance_bench.engine.runner import run_suite
 from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.models import placing
 from glance_bench.models.flux import FluxFamily
 from glance_bench.models.recorder import Recorder
 from glance_bench.profiles import Gpu
@@ -21,6 +22,15 @@ from glance_bench.terminal import Progress
 
 V100_16 = Gpu("Tesla V100-SXM2-16GB", 16160, 7.0)
 QUIET = Progress(quiet=True)
+
+
+def lack(memory: str) -> None:
+    """Raises what torch raises when there is no more memory of the GPU, of the host, or of the host to be pinned."""
+    if memory == "GPU":
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+    if memory == "pinned":
+        raise torch.AcceleratorError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in")
+    torch.empty(2**60, dtype=torch.uint8)
 
 
 def suite(flux: Path, **changes: Any) -> Suite:
@@ -65,7 +75,9 @@ def on(monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None, ram: float = 64.0) -> N
     monkeypatch.setattr("glance_bench.engine.placements.free_ram_gib", lambda: ram)
 
 
-def run_out(monkeypatch: pytest.MonkeyPatch, largest: dict[str, int]) -> list[tuple[str, int]]:
+def run_out(
+    monkeypatch: pytest.MonkeyPatch, largest: dict[str, int], memory: str = "GPU"
+) -> list[tuple[str, int]]:
     """Has plans run out of memory above so many images at once; what is tried is listed."""
     whole, tried = FluxFamily.sample, []
 
@@ -73,7 +85,7 @@ def run_out(monkeypatch: pytest.MonkeyPatch, largest: dict[str, int]) -> list[tu
         plan = self.placing.plan.name
         tried.append((plan, len(noise)))
         if len(noise) > largest.get(plan, 99):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            lack(memory)
         return whole(self, trajectory, embeds, noise, *args, **options)
 
     monkeypatch.setattr(FluxFamily, "sample", sample)
@@ -129,7 +141,7 @@ def test_a_machine_too_small_for_every_plan_is_told_what_each_lacks(monkeypatch:
     with pytest.raises(GlanceBenchError, match="model 'qwen-image': no placement fits Tesla V100") as caught:
         settled(given)
     assert "group-offload needs" in str(caught.value) and "where 60.0 are free" in str(caught.value)
-    on(monkeypatch, V100_16, ram=192.0)
+    on(monkeypatch, V100_16, ram=256.0)
     chosen = settled(given).placements
     assert chosen == {"flux.1-dev": ["quanto-int8"], "qwen-image": ["group-offload"]}
 
@@ -197,7 +209,7 @@ def test_other_pixels_are_never_mixed_in(
 ) -> None:
     on(monkeypatch, None)
     largest = {"all-on-gpu": 0, "encode-then-drop": 1}
-    run_out(monkeypatch, largest)
+    run_out(monkeypatch, largest, "host")
     named = suite(tiny_flux_dir, placement="encode-then-drop")
     run_suite(named, tmp_path / "named", QUIET)
     batches = pd.concat(pd.read_parquet(file) for file in (tmp_path / "named/units").rglob("*.parquet"))
@@ -218,22 +230,35 @@ def test_other_pixels_are_never_mixed_in(
     assert len(images(tmp_path / "auto")) == 3
 
 
+@pytest.mark.parametrize(("part", "memory"), [("draw", "GPU"), ("draw", "pinned"), ("_pipeline", "host")])
 def test_a_model_that_does_not_even_load_moves_on(
-    tiny_flux_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    part: str, memory: str, tiny_flux_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from glance_bench.models import placing
-
     on(monkeypatch, None)
-    whole = placing.Placing.draw
+    whole = getattr(placing.Placing, part)
 
-    def draw(self: placing.Placing) -> None:
+    def made(self: placing.Placing, *args: Any) -> Any:
         if self.plan.name == "all-on-gpu":
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        whole(self)
+            lack(memory)
+        return whole(self, *args)
 
-    monkeypatch.setattr(placing.Placing, "draw", draw)
+    monkeypatch.setattr(placing.Placing, part, made)
     run_suite(suite(tiny_flux_dir, placement="all-on-gpu"), tmp_path / "run", QUIET)
     assert {record["plan"] for record in records(tmp_path / "run")} == {"encode-then-drop"}
+
+
+def test_without_a_placement_what_does_not_load_is_told_with_the_cure(
+    tiny_flux_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(path: Path, **options: Any) -> Any:
+        with placing.readable(path):  # which tells damaged files from this
+            lack("host")
+
+    monkeypatch.setattr(FluxFamily, "load", load)
+    with pytest.raises(
+        GlanceBenchError, match="^tiny: out of memory while it is loaded; .* --placement auto$"
+    ):
+        run_suite(suite(tiny_flux_dir), tmp_path, QUIET)
 
 
 # -- not finite ----------------------------------------------------------------------------------------------

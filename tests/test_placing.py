@@ -1,6 +1,7 @@
 """Every placement, put into effect on the testbed's models: which pixels stay, how near the others come."""
 
 import gc
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from diffusers import ModelMixin
 from transformers import PreTrainedModel
 
 from glance_bench.errors import GlanceBenchError
+from glance_bench.models import quantised
 from glance_bench.models.placement import PLANS, placement
 from glance_bench.models.placing import load_transformer
 from glance_bench.models.quantised import quantise
@@ -127,6 +129,29 @@ def test_quantised_weights_compute_in_float32_from_files_in_16_bits(tmp_path: Pa
     assert {p.dtype for n, p in made.named_parameters() if "norm" in n and "linear" not in n} <= {
         torch.float32
     }
+
+
+def test_what_was_quantised_is_let_go_before_the_next_layer_is_widened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layers = torch.nn.Sequential(*(torch.nn.Linear(4, 4, dtype=torch.bfloat16) for _ in range(4)))
+    originals = [weakref.ref(layer.weight) for layer in layers]
+    quanto, there = quantised._quanto, []
+
+    def counting(weights: str) -> Any:
+        make = quanto(weights)
+
+        def made(layer: torch.nn.Linear, dtype: torch.dtype) -> torch.nn.Module:
+            gc.collect()
+            there.append(sum(ref() is not None for ref in originals))
+            return make(layer, dtype)
+
+        return made
+
+    monkeypatch.setattr(quantised, "_quanto", counting)
+    quantise(layers, "int8", torch.float32, torch.device("cpu"))
+    assert there == [4, 3, 2, 1]
+    assert all(layer.weight._data.dtype == torch.int8 for layer in layers)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

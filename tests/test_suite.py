@@ -188,6 +188,18 @@ def test_overrides_narrow_a_suite(tmp_path: Path) -> None:
     assert suite.with_overrides() == suite
 
 
+def test_models_of_a_suite_are_chosen_with_their_own_prompts(tmp_path: Path) -> None:
+    sets = (
+        "prompts: [{set: testbed, models: [testbed-flux]}, {set: testbed-balanced, models: [testbed-qwen]}]\n"
+    )
+    text = "version: 1\nname: two\nmodels: [testbed-flux, testbed-qwen]\n" + sets
+    suite = load_suite(write(tmp_path, text + "samplers: [uniform-8]\nmetrics: [truth]\n"))
+    chosen = suite.with_overrides(models=["testbed-qwen"])
+    assert chosen.models == ["testbed-qwen"]
+    assert [(use.set, use.models) for use in chosen.prompts] == [("testbed-balanced", ["testbed-qwen"])]
+    assert len(load_suite("quickstart").with_overrides(models=["testbed-flux"]).prompts) == 1
+
+
 def test_a_limit_never_raises_the_suites_own() -> None:
     suite = load_suite("quickstart")
     assert suite.with_overrides(limit=1000).prompts[0].limit == 48
@@ -197,6 +209,7 @@ def test_a_limit_never_raises_the_suites_own() -> None:
     ("overrides", "expected"),
     [
         ({"samplers": ["unifrom-8"]}, "unknown sampler 'unifrom-8'; did you mean 'uniform-8'"),
+        ({"models": ["testbed-fux"]}, "unknown model 'testbed-fux'; did you mean 'testbed-flux'"),
         ({"samplers": ["uniform-8", "uniform-8"]}, "sampler 'uniform-8' is listed twice"),
         ({"metrics": ["orc"]}, "unknown metric 'orc'"),
         ({"prompts": [""]}, "prompts"),

@@ -40,6 +40,7 @@ class Request:
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many prompts of each set.")] = (
         None
     )
+    models: Annotated[str, typer.Option(help="Only these, separated by commas.")] = ""
     samplers: Annotated[str, typer.Option(help="Only these, separated by commas.")] = ""
     metrics: Annotated[str, typer.Option(help="Only these, separated by commas.")] = ""
     prompt: Annotated[
@@ -87,6 +88,7 @@ class Request:
         chosen, why = choose(load_suite(self.suite), self.profile, elsewhere=elsewhere)
         resolved = chosen.with_overrides(
             limit=self.limit,
+            models=names(self.models),
             samplers=names(self.samplers),
             metrics=names(self.metrics),
             prompts=self.prompt or (),

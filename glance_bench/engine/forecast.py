@@ -174,7 +174,13 @@ def _placed(subject: Subject, suite: Suite, target: Target) -> Memory:
     wanted = suite.placements.get(subject.name, [suite.placement])[-1]
     try:
         plan, said = pick(
-            wanted, subject.path or subject.name, target.gpu, ram, subject.resolution, suite.dtype
+            wanted,
+            subject.path or subject.name,
+            target.gpu,
+            ram,
+            subject.resolution,
+            suite.dtype,
+            here=target.here,
         )
     except UsageError as error:  # a family that places itself
         return Memory(subject.name, None, suite.dtype, str(error))

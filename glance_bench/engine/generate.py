@@ -13,17 +13,17 @@ import numpy as np
 from PIL import Image
 
 from ..digests import file_digests
-from ..errors import GlanceBenchError
+from ..errors import GlanceBenchError, out_of_memory
 from ..machine import made_with, settle_threads
 from ..models.checkpoints import checkpoint_digest
-from ..models.placement import refuse_emulation
+from ..models.placement import FORCED, refuse_emulation
 from ..models.recorder import Recorder
 from ..registry import FAMILIES
 from ..store import Run
 from ..terminal import Progress
 from .base import Made, Team
 from .embeddings import Embeddings, Limited
-from .placements import FORCED, Outgrown
+from .placements import Outgrown
 from .plan import PlannedModel, Work
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "HeldModel",
     "check_device",
     "generate",
-    "out_of_memory",
     "load_model",
     "placed_with",
     "played_files",
@@ -39,6 +38,8 @@ __all__ = [
     "prepare",
     "texts_of",
 ]
+
+CURE = "free memory, lower 'resolution', take a profile for a smaller machine or try --placement auto"
 
 
 def generate(run: Run, pending: Sequence[Work], progress: Progress, team: Team) -> None:
@@ -145,18 +146,23 @@ def prepare(
 ) -> tuple[Any, Embeddings]:
     """The model of a plan, ready to draw, and its embeddings; under a placement, those of ``texts`` are made first.
 
-    Raises Outgrown when the model does not fit, and as ``load_model`` does.
+    Raises Outgrown when the model does not fit under its placement, GlanceBenchError when it does not without one, and
+    as ``load_model`` does.
     """
-    loaded, embeddings = load_model(model, device, dtype), Embeddings(run, model.encoded_by)
-    if model.placement:
-        try:
+    loaded, embeddings = None, Embeddings(run, model.encoded_by)
+    try:
+        loaded = load_model(model, device, dtype)
+        if model.placement:
             embeddings.fill(loaded, texts)
             loaded.ready()
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        if model.placement is None:
+            raise GlanceBenchError(f"{model.name}: out of memory while it is loaded; {CURE}") from error
+        if loaded is not None:
             loaded.release()
-            raise Outgrown(model.name, model.placement) from error
+        raise Outgrown(model.name, model.placement) from error
     return loaded, embeddings
 
 
@@ -196,9 +202,9 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> tuple[lis
     while start < len(work.items):
         items = work.items[start : start + batch_size]
         limit = work.sampler.card.max_sequence_length
-        embeds = [embeddings.get(model, item.prompt.text, limit) for item in items]
         recorder = Recorder()
         try:
+            embeds = [embeddings.get(model, item.prompt.text, limit) for item in items]
             size = work.sampler.model.resolution
             noise = model.noise([item.seed for item in items], resolution=size)
             pixels = model.sample(work.sampler.trajectory, embeds, noise, recorder, resolution=size)
@@ -210,8 +216,7 @@ def _make(run: Run, work: Work, model: Any, embeddings: Embeddings) -> tuple[lis
                 raise Outgrown(work.info.model, placement) from error
             if batch_size == 1:
                 raise GlanceBenchError(
-                    f"{work.info.model} {work.info.sampler}: out of memory even for one image; "
-                    "free memory, lower 'resolution', take a profile for a smaller machine or try --placement auto"
+                    f"{work.info.model} {work.info.sampler}: out of memory even for one image; {CURE}"
                 ) from error
             batch_size = max(1, batch_size // 2)
             warnings.append(f"{work.info.sampler}: out of memory, going on with {batch_size} images at once")
@@ -258,9 +263,3 @@ def png(picture: np.ndarray[Any, Any]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short, the GPU's or this machine's. Torch's class is told by name: no torch is needed here."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "DefaultCPUAllocator" in str(error)

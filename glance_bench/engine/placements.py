@@ -15,14 +15,13 @@ from typing import Any
 
 from ..errors import GlanceBenchError
 from ..machine import free_ram_gib
-from ..models.placement import PLANS, Plan, choose, lacking, placement, placements, refuse_emulation
+from ..models.placement import FORCED, PLANS, Plan, choose, lacking, placement, placements, refuse_emulation
 from ..profiles import Gpu, Target, find_gpus
 from ..suite import LocalModel, Suite
 from .base import Halt
 
-__all__ = ["FORCED", "Outgrown", "moved_on", "plans_of", "settled"]
+__all__ = ["Outgrown", "moved_on", "plans_of", "settled"]
 
-FORCED = "GLANCE_BENCH_EMULATED_BFLOAT16"
 RESOLVED = ("placement", "device", "dtype", "resolution")  # what makes an earlier choice hold
 
 
@@ -51,7 +50,8 @@ def settled(suite: Suite, folder: Path | None = None, target: Target | None = No
     if suite.placement is None:
         return suite
     gpu = _gpu(suite, target)
-    ram = free_ram_gib() if target is None or target.here else math.inf
+    here = target is None or target.here
+    ram = free_ram_gib() if here else math.inf
     earlier = suite.placements or _earlier(suite, folder)
     chosen = {}
     for entry in suite.models:
@@ -62,7 +62,7 @@ def settled(suite: Suite, folder: Path | None = None, target: Target | None = No
         elif suite.placement != "auto":
             chosen[name] = [suite.placement]
         else:
-            plan, reasons = choose(model, gpu, ram, suite.resolution, suite.dtype)
+            plan, reasons = choose(model, gpu, ram, suite.resolution, suite.dtype, here=here)
             if plan is None:
                 why = "; ".join(f"{plan} {reason}" for plan, reason in reasons.items())
                 raise GlanceBenchError(f"model {name!r}: no placement fits {gpu or 'this machine'}: {why}")
@@ -94,7 +94,8 @@ def moved_on(suite: Suite, outgrown: Outgrown) -> tuple[Suite, bool]:
     model = next(model for known, model in map(_named, suite.models) if known == name)
     gpu, ram = _gpu(suite, None), free_ram_gib()
     plans = placements(model, suite.resolution, gpu.compute if gpu else None, suite.dtype)
-    later = [p for p in plans[PLANS.index(plan.name) + 1 :] if not lacking(p, _emptied(gpu), ram)]
+    rest = plans[PLANS.index(plan.name) + 1 :]
+    later = [p for p in rest if not lacking(p, _emptied(gpu), ram, here=True)]
     equal = [other for other in later if other.numerics == plan.numerics]
     if not equal and later and suite.placement != "auto":
         raise GlanceBenchError(

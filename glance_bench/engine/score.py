@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import GlanceBenchError
+from ..errors import GlanceBenchError, out_of_memory
 from ..exchange.pending import ImportedWork
 from ..metrics.base import FROM_FEATURES
 from ..metrics.choose import make_metric
@@ -115,8 +115,18 @@ class Scorer:
         self._metrics = HeldMetrics(reference)
 
     def __call__(self, unit: Scoring) -> Made:
-        """Score one unit's images and publish the file."""
+        """Score one unit's images and publish the file. Raises GlanceBenchError when memory runs out."""
         metric = self._metrics.of(unit.metric, unit.recipe)
+        try:
+            return self._score(unit, metric)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise GlanceBenchError(
+                f"metric {unit.metric}: out of memory ({unit.recipe}); free memory, or leave it out (--metrics)"
+            ) from error
+
+    def _score(self, unit: Scoring, metric: Any) -> Made:
         room = self._run.folder / unit.folder
         if unit.work is None:
             metric.reference(room)

@@ -1,7 +1,8 @@
 """A vision-language model of transformers that answers a question about an image, one user turn, greedily.
 
-bfloat16 on a GPU, float32 on a CPU. Only safetensors weights are read and no code of a repository is run. What a
-model's own ``generation_config.json`` says is kept (Qwen2.5-VL has a repetition penalty), apart from sampling.
+bfloat16 on a GPU that has it, float32 on others and on a CPU. Only safetensors weights are read and no code of a
+repository is run. What a model's own ``generation_config.json`` says is kept (Qwen2.5-VL has a repetition penalty),
+apart from sampling.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from glance_bench.errors import GlanceBenchError
 from glance_bench.metrics.base import Images
+from glance_bench.models.placement import reading
 from glance_bench.profiles import find_gpus
 
 __all__ = ["ChatModel"]
@@ -45,7 +47,8 @@ class ChatModel:
     @cached_property
     def recipe(self) -> str:
         """Precision and decoding. No torch."""
-        return f"{'bfloat16, GPU' if find_gpus() else 'float32, CPU'}, sdpa, chat template, greedy"
+        device, dtype = reading(find_gpus())
+        return f"{dtype}, {'GPU' if device == 'cuda' else 'CPU'}, sdpa, chat template, greedy"
 
     def answer(self, images: Images, questions: Sequence[str], *, tokens: int) -> list[str | None]:
         """As ``Judge.answer``: uint8[N, H, W, 3] and N questions to N answers of at most ``tokens`` new tokens."""
@@ -92,12 +95,12 @@ class ChatModel:
         import transformers
         from safetensors import SafetensorError
 
-        on_gpu = bool(find_gpus())
+        device, dtype = reading(find_gpus())
         transformers.utils.logging.disable_progress_bar()
         try:
             model = getattr(transformers, self._architecture).from_pretrained(
                 self._folder,
-                dtype=torch.bfloat16 if on_gpu else torch.float32,
+                dtype=getattr(torch, dtype),
                 attn_implementation="sdpa",
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -118,7 +121,7 @@ class ChatModel:
         settings = model.generation_config
         settings.do_sample = False
         settings.temperature = settings.top_k = settings.top_p = None
-        return model.to("cuda" if on_gpu else "cpu").eval(), processor
+        return model.to(device).eval(), processor
 
 
 def _first_line(error: Exception) -> str:

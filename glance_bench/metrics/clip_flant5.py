@@ -4,7 +4,7 @@ CLIP ViT-L/14-336's patch features of the last layer but one, without the class 
 and a linear layer, and stand where ``<image>`` stands in the text, as in LLaVA. The package that the authors publish
 cannot be installed beside current libraries, so the model is put together here from transformers' T5 and CLIP; the
 parameters are called as in the published checkpoint (T5's own names and ``mm_projector.0``, ``mm_projector.2``).
-bfloat16 on a GPU, float32 on a CPU.
+bfloat16 on a GPU that has it, float32 on others and on a CPU.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from glance_bench.errors import GlanceBenchError
 from glance_bench.metrics.base import Images
+from glance_bench.models.placement import reading
 from glance_bench.profiles import find_gpus
 
 __all__ = ["IMAGE", "ClipFlanT5", "Part", "squared"]
@@ -61,7 +62,8 @@ class ClipFlanT5:
 
         places = self._model.weights, self._tower.weights, self._tokenizer
         model, tower, tokenizer = (checkpoint_digest(p).removeprefix("sha256:")[:12] for p in places)
-        precision = "bfloat16, GPU" if find_gpus() else "float32, CPU"
+        device, dtype = reading(find_gpus())
+        precision = f"{dtype}, {'GPU' if device == 'cuda' else 'CPU'}"
         return f"CLIP-FlanT5 {model}, CLIP tower {tower}, tokenizer {tokenizer}, {precision}"
 
     def log_likelihood(
@@ -110,7 +112,7 @@ class ClipFlanT5:
         from safetensors import SafetensorError
 
         transformers.utils.logging.disable_progress_bar()
-        device, dtype = ("cuda", torch.bfloat16) if find_gpus() else ("cpu", torch.float32)
+        device, dtype = reading(find_gpus())
         try:
             t5, projector = _language_model(self._model)
             tower = transformers.CLIPVisionModel.from_pretrained(
@@ -124,7 +126,10 @@ class ClipFlanT5:
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise GlanceBenchError(f"CLIP-FlanT5 cannot be loaded: {str(error)[:300]}") from error
-        return (*(part.to(device, dtype).eval() for part in (t5, projector, tower)), tokenizer)
+        return (
+            *(part.to(device, getattr(torch, dtype)).eval() for part in (t5, projector, tower)),
+            tokenizer,
+        )
 
 
 def _language_model(part: Part) -> tuple[Any, Any]:

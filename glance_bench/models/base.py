@@ -107,7 +107,7 @@ class DiffusersFamily(ABC):
     def ready(self) -> None:
         """Have everything that draws in place: under a placement, the transformer, which ``sample`` else waits for.
 
-        Raises torch.OutOfMemoryError when it does not fit.
+        Raises what ``out_of_memory`` knows when it does not fit.
         """
         if self.placing is not None and not self.placing.drawing:
             self._last_encoding()

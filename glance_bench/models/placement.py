@@ -36,7 +36,10 @@ says so.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import GlanceBenchError, UsageError, near_misses
@@ -46,6 +49,8 @@ from .sizes import Sizes, sizes_of
 __all__ = [
     "BITS",
     "CONTEXT",
+    "FORCED",
+    "PACKAGES",
     "PLANS",
     "Plan",
     "activation_dtype",
@@ -54,6 +59,7 @@ __all__ = [
     "pick",
     "placement",
     "placements",
+    "reading",
     "refuse_emulation",
 ]
 
@@ -68,7 +74,10 @@ PLANS = (
 )
 WEIGHTS = {"quanto-int8": "int8", "quanto-float8": "float8", "bnb-nf4": "nf4"}  # the others': plain
 OFFLOADED = {"group-offload": "block", "sequential": "layer"}
+PACKAGES = {"float8": "optimum-quanto", "int8": "optimum-quanto", "nf4": "bitsandbytes"}
+MODULES = {"optimum-quanto": "optimum.quanto", "bitsandbytes": "bitsandbytes"}
 NATIVE_BFLOAT16 = 8.0  # compute capability
+FORCED = "GLANCE_BENCH_EMULATED_BFLOAT16"
 
 # A stored weight: 4.5 is 4 bits and a float32 scale for each 64 weights, bitsandbytes without double quantisation.
 BITS = {"float32": 32.0, "bfloat16": 16.0, "float16": 16.0, "float8": 8.0, "int8": 8.0, "nf4": 4.5}
@@ -202,14 +211,17 @@ def choose(
     ram_gib: float,
     resolution: int | tuple[int, int] | None = None,
     dtype: str | None = None,
+    *,
+    here: bool = False,
 ) -> tuple[Plan | None, dict[str, str]]:
     """The fastest plan that fits what is free, None when none does, and of each plan whether it fits or why not.
 
-    ``gpu`` is None for a CPU, ``ram_gib`` the free host memory. The rest is as in ``placements``.
+    ``gpu`` is None for a CPU, ``ram_gib`` the free host memory, ``here`` is as in ``lacking``. The rest is as in
+    ``placements``.
     """
     chosen, said = None, {}
     for plan in placements(model, resolution, gpu.compute if gpu else None, dtype):
-        lacks = lacking(plan, gpu, ram_gib)
+        lacks = lacking(plan, gpu, ram_gib, here=here)
         said[plan.name] = lacks or f"fits: {plan}"
         chosen = chosen or (None if lacks else plan)
     return chosen, said
@@ -222,10 +234,12 @@ def pick(
     ram_gib: float,
     resolution: int | tuple[int, int] | None = None,
     dtype: str | None = None,
+    *,
+    here: bool = False,
 ) -> tuple[Plan | None, dict[str, str]]:
     """What ``choose`` says when a suite wants ``auto``; of a plan by its name, or of the default for None, the same."""
     if wanted == "auto":
-        return choose(model, gpu, ram_gib, resolution, dtype)
+        return choose(model, gpu, ram_gib, resolution, dtype, here=here)
     compute = gpu.compute if gpu else None
     if (
         wanted is None and dtype == "float16"
@@ -234,7 +248,7 @@ def pick(
         plan = replace(plan, dtype=dtype, encoding=dtype)
     else:
         plan = placement(wanted or PLANS[0], model, resolution, compute, dtype)
-    lacks = lacking(plan, gpu, ram_gib)
+    lacks = lacking(plan, gpu, ram_gib, here=here)
     hint = "" if wanted or not lacks else "; placement: auto looks for one that fits"
     return (None if lacks else plan), {plan.name: lacks + hint or f"fits: {plan}"}
 
@@ -244,20 +258,45 @@ def refuse_emulation(dtype: str, compute: float | None, forced: bool) -> None:
     if dtype == "bfloat16" and compute is not None and compute < NATIVE_BFLOAT16 and not forced:
         raise GlanceBenchError(
             f"dtype bfloat16: a GPU of compute capability {compute} emulates it, slowly and by another attention "
-            "kernel; take float16 with placement auto, or set GLANCE_BENCH_EMULATED_BFLOAT16=1"
+            f"kernel; take float16 with placement auto, or set {FORCED}=1"
         )
 
 
-def lacking(plan: Plan, gpu: Gpu | None, ram_gib: float) -> str:
-    """What is missing for a plan on this GPU (None: a CPU) and so much free host memory; "" when nothing is."""
+def reading(gpus: Sequence[Gpu]) -> tuple[str, str]:
+    """Where, "cuda" or "cpu", and in what dtype a model trained in bfloat16 reads images on a machine with these GPUs.
+
+    T5 and Qwen2.5-VL overflow in float16, so a GPU that only emulates bfloat16 computes in float32, unless the
+    emulation is forced.
+    """
+    if not gpus:
+        return "cpu", "float32"
+    real = gpus[0].compute >= NATIVE_BFLOAT16 or bool(os.environ.get(FORCED))
+    return "cuda", "bfloat16" if real else "float32"
+
+
+def lacking(plan: Plan, gpu: Gpu | None, ram_gib: float, *, here: bool = False) -> str:
+    """What is missing for a plan on this GPU (None: a CPU) and so much free host memory; "" when nothing is.
+
+    ``here``: the machine is this one, so the package that stores the weights must be installed.
+    """
     if gpu is None and plan.offload:
         return "has nothing to offload from without a GPU"
     lacks = []
+    package = PACKAGES.get(plan.weights)
+    if here and package and not _installed(MODULES[package]):
+        lacks.append(f"{package}, which is not installed (python -m pip install 'glance-bench[train]')")
     if gpu is not None and plan.gpu_gib > gpu.free_gib:
         lacks.append(f"{plan.gpu_gib:.1f} GiB of the GPU, where {gpu.free_gib:.1f} are free")
     if plan.ram_gib > ram_gib:
         lacks.append(f"{plan.ram_gib:.1f} GiB of memory, where {ram_gib:.1f} are free")
     return f"needs {' and '.join(lacks)}" if lacks else ""
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is in
+        return False
 
 
 def _plan(name: str, sizes: Sizes, pixels: int, compute: float | None, wanted: str | None) -> Plan:
@@ -283,7 +322,8 @@ def _needs(name: str, sizes: Sizes, pixels: int, dtype: str, encoding: str) -> t
         return CONTEXT + everything + max(denoising, decoding), PROCESS + everything
     if name in OFFLOADED:
         fetched = 2 * _gib(sizes.block, dtype) if name == "group-offload" else _gib(sizes.layer, dtype)
-        kept = transformer * (PINNED if name == "group-offload" else 1)
+        # diffusers pins a copy of every block before the first of the originals goes.
+        kept = transformer * (1 + PINNED if name == "group-offload" else 1)
         return CONTEXT + max(fetched + denoising, vae + decoding), PROCESS + max(encoders, kept + vae)
     stored = _gib(sizes.transformer, WEIGHTS.get(name, dtype))
     passing = transformer if name == "encode-then-drop" else _gib(sizes.transformer, "float16")

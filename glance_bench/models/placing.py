@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from ..errors import GlanceBenchError
+from ..errors import GlanceBenchError, out_of_memory
 from .placement import Plan
 from .quantised import quantise
 from .sizes import stored_dtype
@@ -29,9 +29,9 @@ def readable(path: Path) -> Iterator[None]:
     """Tells what a library trips over in a damaged checkpoint as an error of ours."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if out_of_memory(error):
+            raise
         what = " ".join(str(error).split())[:300]
         raise GlanceBenchError(f"checkpoint {path} cannot be loaded: {what}") from error
 
@@ -92,7 +92,7 @@ class Placing:
     def draw(self) -> None:
         """Have the transformer in the pipeline, and the text encoders out of it unless the plan keeps both.
 
-        Raises torch.OutOfMemoryError when it does not fit.
+        Raises what ``out_of_memory`` knows when it does not fit.
         """
         if self.drawing:
             return

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from ..errors import GlanceBenchError
+from .placement import PACKAGES
 
-__all__ = ["PACKAGES", "quantise"]
-
-PACKAGES = {"float8": "optimum-quanto", "int8": "optimum-quanto", "nf4": "bitsandbytes"}
+__all__ = ["quantise"]
 
 
 def quantise(transformer: nn.Module, weights: str, dtype: torch.dtype, device: torch.device) -> None:
@@ -30,10 +29,11 @@ def quantise(transformer: nn.Module, weights: str, dtype: torch.dtype, device: t
         raise GlanceBenchError(
             f"weights {weights} need {PACKAGES[weights]}: python -m pip install 'glance-bench[train]'"
         ) from error
-    for name, module in list(transformer.named_modules()):
-        if isinstance(module, nn.Linear):
-            parent, _, child = name.rpartition(".")
-            setattr(transformer.get_submodule(parent), child, make(module.to(dtype), dtype).to(device))
+    # By name: whoever holds the modules holds what each was cast to, until the last is done.
+    for name in [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]:
+        parent, _, child = name.rpartition(".")
+        owner = transformer.get_submodule(parent)
+        setattr(owner, child, make(getattr(owner, child).to(dtype), dtype).to(device))
     for module in transformer.modules():
         if not isinstance(module, nn.Linear):
             for parameter in module.parameters(recurse=False):

@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from ..engine.generate import out_of_memory
-from ..errors import Failures
+from ..errors import Failures, out_of_memory
 from ..machine import environment, hardware_key, threads
 from ..terminal import Progress
 from .gpu import Monitor, open_monitor

@@ -110,7 +110,7 @@ def _plan(name: str, resolution: tuple[int, int], request: Request) -> Plan:
                 f"--placement {request.placement}: {near_misses(request.placement, ['auto', *known])}"
             )
         plans = [plans[known.index(request.placement)]]
-    reasons = {plan.name: lacking(plan, gpu, ram) for plan in plans}
+    reasons = {plan.name: lacking(plan, gpu, ram, here=True) for plan in plans}
     fitting = next((plan for plan in plans if not reasons[plan.name]), None)
     if fitting is None:
         why = "; ".join(f"{plan} {reason}" for plan, reason in reasons.items())
