@@ -1,13 +1,14 @@
 """A copy of a run folder behind a URL (s3://, gs://, file://, ...): read before a run, written as units are done.
 
 The passes work on an ordinary folder, since only there a rename publishes a unit whole. Files that are named by their
-content, or listed with it, are copied once; the documents and the report are copied again whenever a run ends. Of a
-unit's files its record goes last, and a unit without its record is not read back: a copy cut short is made again.
+content, or listed with it, are copied once, and again when they were made again, since that was for damage; the
+documents and the report are copied again whenever a run ends. Of a unit's files its record goes last, and a unit
+without its record is not read back: a copy cut short is made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -56,18 +57,20 @@ class Mirror:
             raise UsageError(f"output {url}: {error}") from error
         self._fs: Any = fs
         self._root = str(root).rstrip("/")
-        self._there: dict[str, int] = {}  # size by name
+        self._same: dict[str, tuple[int, ...]] = {}  # by name, the file here when last it was there too
 
     def pull(self) -> int:
         """Bring here what is only there. What is here already stays as it is. Returns how many files came."""
         try:
             found = self._fs.find(self._root, detail=True) if self._fs.exists(self._root) else {}
-            self._there = {self._below(path): int(info["size"]) for path, info in found.items()}
-            wanted = [name for name in self._there if self._is_wanted(name)]
+            there = {self._below(path): int(info["size"]) for path, info in found.items()}
+            wanted = [name for name in there if self._is_wanted(name, there)]
             for name in sorted(wanted, key=_record_last):
                 write_atomic(self._folder / name, self._fs.cat_file(f"{self._root}/{name}"), flush=False)
         except Exception as error:  # every protocol's package has its own
             raise self._failed("read", error) from error
+        here = {name: _identity(self._folder / name) for name in there if (self._folder / name).is_file()}
+        self._same = {name: identity for name, identity in here.items() if identity[0] == there[name]}
         return len(wanted)
 
     def push(self, path: str = "") -> None:
@@ -75,10 +78,10 @@ class Mirror:
         names = [str(file.relative_to(self._folder)) for file in self._files(self._folder / path)]
         try:
             for name in sorted(filter(self._is_due, names), key=_record_last):
-                data = (self._folder / name).read_bytes()
+                identity, data = _identity(self._folder / name), (self._folder / name).read_bytes()
                 self._fs.makedirs(str(PurePosixPath(self._root, name).parent), exist_ok=True)
                 self._fs.pipe_file(f"{self._root}/{name}", data)
-                self._there[name] = len(data)
+                self._same[name] = identity
         except Exception as error:  # see pull
             raise self._failed("written", error) from error
 
@@ -89,24 +92,29 @@ class Mirror:
             return (path for path in place.rglob("*") if path.is_file())
         return (path for path in place.parent.iterdir() if path.name.startswith(place.name))
 
-    def _is_wanted(self, name: str) -> bool:
+    def _is_wanted(self, name: str, there: Container[str]) -> bool:
         parts = PurePosixPath(name).parts
         harmless = ".." not in parts and not any(part.startswith(".") for part in parts)
-        whole = parts[0] != "units" or str(PurePosixPath(name).with_name(RECORD)) in self._there
+        whole = parts[0] != "units" or str(PurePosixPath(name).with_name(RECORD)) in there
         return harmless and whole and parts[0] not in NOT_COPIED and not (self._folder / name).exists()
 
     def _is_due(self, name: str) -> bool:
         parts = PurePosixPath(name).parts
         if parts[0] in NOT_COPIED or any(part.startswith(".") for part in parts):
             return False
-        same = self._there.get(name) == (self._folder / name).stat().st_size
-        return not (same and parts[0] in ONCE)
+        return parts[0] not in ONCE or self._same.get(name) != _identity(self._folder / name)
 
     def _below(self, path: str) -> str:
         return path.lstrip("/").removeprefix(self._root.lstrip("/")).lstrip("/")
 
     def _failed(self, what: str, error: Exception) -> GlanceBenchError:
         return GlanceBenchError(f"{self.url} cannot be {what}: {' '.join(str(error).split())[:300]}")
+
+
+def _identity(file: Path) -> tuple[int, ...]:
+    """Its size, and what changes when another file takes its place."""
+    about = file.stat()
+    return about.st_size, about.st_ino, about.st_mtime_ns
 
 
 def _record_last(name: str) -> tuple[bool, str]:

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from .digests import file_digests
-from .download import download
+from .download import download, offline
 from .errors import Failures, GlanceBenchError, MissingData, UsageError, near_misses
 from .locks import Pins, read_lock, write_lock
 from .prompts.files import cached, digest, given, manifest, missing
@@ -165,6 +165,8 @@ def _fetch_one(name: str, pins: Pins, progress: Progress) -> Iterator[Fetched]:
         here = HubFile(repo, file, revision).place() is not None
         folder, _ = _from_hub(repo, "model", revision, (file,), pins)
         if not (folder / file).is_file():
+            if offline():
+                raise GlanceBenchError(f"{name} is not on this machine, and offline nothing is fetched")
             raise GlanceBenchError(f"cannot fetch {name}: the repository has no file {file}")
         yield Fetched(name, folder / file, not here)
 

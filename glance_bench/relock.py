@@ -17,12 +17,20 @@ __all__ = ["check_lock", "refresh_lock"]
 def refresh_lock(suite: Suite, path: Path) -> Lock:
     """Write into the lock file what of the suite's needs is here, and return it.
 
-    Commits that it holds stay (delete it to take newer ones), digests are taken anew, and so does what it holds of
-    things that are not here. Raises Failures, after writing, with a line for each of these.
+    Commits that it holds stay (delete it to take newer ones), and so does what it holds of things that are not here;
+    digests of what is here are taken anew. Raises Failures, after writing, with a line for everything that is not here,
+    or whose commit the suite names and the file has another.
     """
     held = read_lock(path)
     found, absent = _here(suite, held)
-    made = Lock(hub={**held.hub, **found.hub}, urls={**held.urls, **found.urls})
+    hub = dict(held.hub)
+    for (
+        name,
+        repo,
+    ) in found.hub.items():  # found at the commit that is held, so all of its files are of one commit
+        files = hub[name].files if name in hub else {}
+        hub[name] = LockedRepo(commit=repo.commit, files={**files, **repo.files})
+    made = Lock(hub=hub, urls={**held.urls, **found.urls})
     if made.hub or made.urls:
         write_lock(path, made.hub, made.urls)
     if absent:

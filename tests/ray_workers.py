@@ -32,6 +32,12 @@ class Troubled:
             time.sleep(1000)
         if task.label.startswith("die") and first:
             os.kill(os.getpid(), signal.SIGKILL)
+        if task.label.startswith("meet"):  # ends when another such task has begun
+            until = time.monotonic() + 60
+            while len(list(self._folder.glob("meet*.tries"))) < 2:
+                if time.monotonic() > until:
+                    raise GlanceBenchError("nobody came")
+                time.sleep(0.05)
         if task.label.startswith("corrupt"):
             raise GlanceBenchError("transformer/model.safetensors is corrupt")
         if task.label.startswith("memory"):

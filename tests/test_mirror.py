@@ -13,6 +13,7 @@ from glance_bench.engine.local import LocalEngine
 from glance_bench.engine.runner import run_suite
 from glance_bench.errors import GlanceBenchError, UsageError
 from glance_bench.mirror import Mirror
+from glance_bench.sealed import sha256_file
 from glance_bench.suite import Suite
 from glance_bench.terminal import Progress
 from tests.engine_fixtures import command, fakes, settings, suite_file
@@ -67,6 +68,22 @@ def test_a_unit_whose_copy_was_cut_short_is_made_again(fakes: None, tmp_path: Pa
     images = {name: sha for name, sha in expected.items() if "embeddings" not in name}
     assert images.items() <= outcome(tmp_path).items() and record in there(url)
     assert not (tmp_path / "run" / "quarantine").exists()
+
+
+def test_what_is_repaired_replaces_the_damaged_copy_of_the_same_size(
+    fakes: None, tmp_path: Path, url: str
+) -> None:
+    made(tmp_path, url)
+    expected = outcome(tmp_path)
+    fs, root = fsspec.core.url_to_fs(url)
+    image = next(name for name in sorted(there(url)) if name.endswith(".png"))
+    whole = fs.cat_file(f"{root}/{image}")
+    fs.pipe_file(f"{root}/{image}", whole[:-1] + bytes([whole[-1] ^ 1]))
+    fs.rm(f"{root}/scores", recursive=True)  # so that the images are read again
+    shutil.rmtree(tmp_path / "run")
+    made(tmp_path, url)
+    assert sha256_file(tmp_path / "run" / image) == expected[image]
+    assert fs.cat_file(f"{root}/{image}") == whole
 
 
 def test_what_is_done_is_kept_before_the_run_ends(

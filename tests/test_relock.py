@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from glance_bench.registry import METRICS
 from glance_bench.weights import WEIGHTS, Weights, find_weights, weights_folder
 
 COMMIT, OTHER = "a" * 40, "b" * 40
+LIGHTNING = "lightx2v/Qwen-Image-Lightning"
+FOUR, EIGHT = (f"Qwen-Image-Lightning-{steps}steps-V2.0.safetensors" for steps in (4, 8))
 TEXT = (
     "name: own\nmodels: [testbed-flux]\nprompts: [{set: drawbench}]\nsamplers: [uniform-4]\nmetrics: [net]\n"
 )
@@ -48,12 +51,15 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "own.yaml"
 
 
-def snapshot(cache: Path, commit: str) -> Path:
+def snapshot(
+    cache: Path, commit: str, name: str = "one/model", files: Sequence[str] = ("model.safetensors",)
+) -> Path:
     """What the hub's library leaves of a repository, with main at ``commit``."""
-    repo = cache / "models--one--model"
+    repo = cache / f"models--{name.replace('/', '--')}"
     folder = repo / "snapshots" / commit
     folder.mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"weights")
+    for file in files:
+        (folder / file).write_bytes(b"weights")
     (repo / "refs").mkdir(exist_ok=True)
     (repo / "refs" / "main").write_text(commit)
     return folder
@@ -114,6 +120,21 @@ def test_what_is_not_here_is_named_and_its_pins_stay(suite: Path) -> None:
     (weights_folder("single") / "single.npz").unlink()
     for arguments in ((), ("--check",)):
         refused(lock(suite, *arguments), "single.npz")
+        assert lock_beside(suite).read_bytes() == before
+
+
+def test_a_file_that_is_not_here_keeps_its_pin_beside_one_that_is(suite: Path, tmp_path: Path) -> None:
+    suite.write_text(
+        "name: own\nmodels: [testbed-qwen]\nprompts: [{set: testbed}]\n"
+        "samplers: [qwen-lightning-4, qwen-lightning-8]\nmetrics: [health]\n"
+    )
+    folder = snapshot(tmp_path / "hub", COMMIT, LIGHTNING, (FOUR, EIGHT))
+    assert lock(suite).exit_code == 0
+    before = lock_beside(suite).read_bytes()
+    assert set(read_lock(lock_beside(suite)).hub[LIGHTNING].files) == {FOUR, EIGHT}
+    (folder / EIGHT).unlink()
+    for arguments in ((), ("--check",)):
+        refused(lock(suite, *arguments), f"{LIGHTNING}:{EIGHT} is not on this machine")
         assert lock_beside(suite).read_bytes() == before
 
 

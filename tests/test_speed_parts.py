@@ -14,6 +14,7 @@ from diffusers import AutoencoderKLQwenImage
 from torch import nn
 
 from glance_bench.models.checkpoints import read_geometry
+from glance_bench.models.placement import CONTEXT
 from glance_bench.models.random_weights import SHAPES, build, parameters
 from glance_bench.registry import FAMILIES
 from glance_bench.speed.flops import Operations, _counted, count
@@ -21,6 +22,7 @@ from glance_bench.speed.gpu import Monitor
 from glance_bench.speed.memory import Gauge, largest
 from glance_bench.speed.peaks import peak_of
 from glance_bench.speed.record import Memory
+from glance_bench.speed.request import Request
 from glance_bench.speed.stopwatch import Stopwatch
 from glance_bench.speed.summary import Taken, ratio, spread, summaries, switches
 from glance_bench.training.memory import TRUE_SIZE
@@ -158,6 +160,32 @@ def test_random_weights_are_seeded_and_finite() -> None:
     assert float(weights[0].std()) == pytest.approx(0.02, rel=0.05)
     assert not any(parameter.is_meta for parameter in one.pipe.vae.parameters())
     assert parameters(nn.Linear(3, 4)) == 16
+    texts = ["a red cup on a table", "a red car", "a red car"]
+    cup, car, again = (one.encode([text])[0]["prompt_embeds"] for text in texts)
+    assert torch.equal(car, again) and not torch.equal(cup, car)
+
+
+def test_a_rehearsed_gpu_has_the_context_within_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    fractions: list[float] = []
+    about = SimpleNamespace(total_memory=40 * 2**30)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: about)
+    monkeypatch.setattr("torch.cuda.set_per_process_memory_fraction", fractions.append)
+    asked = Request(
+        models=("testbed-flux",),
+        samplers=("teacher-50",),
+        random_weights=True,
+        blocks=1,
+        warmup=1,
+        batch=1,
+        side=32,
+        dtype=None,
+        device="cuda",
+        placement="auto",
+        limit=16.0,
+    )
+    with asked.rehearsal():
+        assert fractions == [pytest.approx((16 - CONTEXT) / 40)]
+    assert fractions[1:] == [1.0]
 
 
 def test_memory_on_a_cpu_is_growth_since_before_the_model() -> None:

@@ -68,12 +68,20 @@ def speed(
             placement=placement,
             limit=limit_memory,
         )
-        from ..speed.session import measure
+        from ..speed.session import Unfinished, measure
 
-        record = measure(request, Progress(quiet))
+        unfinished = None
+        try:
+            record = measure(request, Progress(quiet))
+        except Unfinished as some:
+            if not some.record.models:
+                raise
+            record, unfinished = some.record, some
         if output is not None:
             write_record(output, record)
         if as_json:
             print_json(record.model_dump(by_alias=True))
         else:
             print("\n".join(table.lines(record)))
+        if unfinished is not None:
+            raise unfinished

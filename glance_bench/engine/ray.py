@@ -105,8 +105,9 @@ class RayEngine:
 
     ``address`` is a cluster's ("auto", "host:6379"); without it, and without RAY_ADDRESS, Ray runs on this machine
     for as long as the engine is open. ``workers`` is how many at most; by default as many as the cluster has room
-    for. On "cuda" each takes ``gpus_per_worker``; on "cpu" as many CPUs as this process uses threads, because the
-    number of threads can change an image's low bits.
+    for, looked at anew whenever a unit ends, since machines may join and leave. On "cuda" each takes
+    ``gpus_per_worker``; on "cpu" as many CPUs as this process uses threads, because the number of threads can change
+    an image's low bits.
     """
 
     def __init__(
@@ -189,9 +190,7 @@ class RayEngine:
         self._ray = ray
         if not ray.is_initialized():
             self._init()
-        room = sum(self._room(node["Resources"]) for node in ray.nodes() if node["Alive"])
-        self._size = min(self._wanted or room, room)
-        if not self._size:
+        if not self._room():
             what = f"{self._gpus:g} GPU" if self._gpus else f"{self._cpus} CPUs (OMP_NUM_THREADS lowers that)"
             raise GlanceBenchError(f"the Ray cluster has no machine with {what} for a worker")
 
@@ -212,7 +211,13 @@ class RayEngine:
                     where = f"at {self._address}" if self._address else "on this machine"
                     raise GlanceBenchError(f"no Ray cluster {where}: {_one_line(error)}") from error
 
-    def _room(self, resources: dict[str, float]) -> int:
+    def _room(self) -> int:
+        """How many workers there may be now."""
+        room = sum(self._share(node["Resources"]) for node in self._ray.nodes() if node["Alive"])
+        return min(self._wanted or room, room)
+
+    def _share(self, resources: dict[str, float]) -> int:
+        """How many workers a machine with these resources has room for."""
         cpus = int(resources.get("CPU", 0) // self._cpus)
         return min(cpus, int(resources.get("GPU", 0) / self._gpus + 1e-9)) if self._gpus else cpus
 
@@ -229,9 +234,11 @@ class RayEngine:
     # -- the workers -------------------------------------------------------------------------------------
 
     def _hire(self, factory: Callable[[], Worker], token: Path, waiting: int) -> None:
-        """Start processes until there is one for each unit, or no more room."""
+        """Start processes until there is one for each unit, or no more room; one also where there is none just now."""
+        room = max(1, self._room())
+        self._size = max(self._size, room)
         there = len(self._starting) + len(self._idle) + len(self._busy)
-        for _ in range(min(self._size, waiting + len(self._busy)) - there):
+        for _ in range(min(room, waiting + len(self._busy)) - there):
             passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
             handle = (
                 self._ray.remote(Seat)

@@ -48,6 +48,7 @@ from .sizes import Sizes, sizes_of
 
 __all__ = [
     "BITS",
+    "CONTEXT",
     "FORCED",
     "PACKAGES",
     "PLANS",

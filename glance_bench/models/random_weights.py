@@ -18,6 +18,7 @@ from torch import nn
 
 from ..errors import UsageError
 from ..registry import ModelEntry
+from ..sealed import sha256_bytes
 from .base import DiffusersFamily
 from .checkpoints import read_settings
 from .flux import FluxFamily
@@ -138,5 +139,5 @@ def _config(folder: Path, file: str) -> dict[str, Any]:
 
 def _embedding(text: str, *shape: int) -> torch.Tensor:
     """float32, on the CPU, its own for each text."""
-    random = torch.Generator("cpu").manual_seed(int.from_bytes(text.encode()[:7].ljust(1), "little"))
+    random = torch.Generator("cpu").manual_seed(int(sha256_bytes(text.encode())[:16], 16))
     return torch.randn(shape, generator=random)

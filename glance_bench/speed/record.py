@@ -167,8 +167,8 @@ class ModelSpeed(_Strict):
 class SpeedRecord(_Strict):
     """What one command measured.
 
-    ``rehearsed_memory`` is the GiB to which the GPU's memory was cut down to see what fits: the times of such a
-    record are no smaller card's times. ``made`` is the UTC time in ISO 8601, ``versions`` those of
+    ``rehearsed_memory`` is the GiB to which the GPU's memory was cut down, CUDA's context included, to see what fits:
+    the times of such a record are no smaller card's times. ``made`` is the UTC time in ISO 8601, ``versions`` those of
     ``machine.environment``.
     """
 

@@ -9,6 +9,7 @@ from typing import Self
 
 from ..errors import GlanceBenchError, UsageError, near_misses
 from ..machine import settle_threads
+from ..models.placement import CONTEXT
 from ..profiles import Gpu
 
 __all__ = ["TEACHER", "Request"]
@@ -84,9 +85,10 @@ class Request:
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
-        """While it lasts, torch takes no more of the GPU than ``limit``, and attends as a V100 must.
+        """While it lasts, torch takes no more of the GPU than ``limit`` and attends as a V100 must.
 
-        That is without the flash and cuDNN kernels, which need compute capability 8.0.
+        The context, which torch does not count, is within the limit as it is within the needs of a placement. A V100
+        attends without the flash and cuDNN kernels, which need compute capability 8.0.
         """
         if self.limit is None:
             yield
@@ -95,7 +97,7 @@ class Request:
         from torch.nn.attention import SDPBackend, sdpa_kernel
 
         whole = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(self.limit * GIB / whole)
+        torch.cuda.set_per_process_memory_fraction((self.limit - CONTEXT) * GIB / whole)
         try:
             with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
                 yield
@@ -125,6 +127,8 @@ def _check_limit(limit: float, device: str, dtype: str) -> None:
         )
     if dtype not in ("", "float16"):
         raise UsageError(f"--limit-memory rehearses in float16, not in {dtype}: leave --dtype out")
+    if limit <= CONTEXT:
+        raise UsageError(f"--limit-memory {limit:g}: CUDA's context alone takes about {CONTEXT:g} GiB")
     whole = torch.cuda.get_device_properties(0).total_memory / GIB
     if limit > whole:
         raise UsageError(f"--limit-memory {limit:g}: the GPU has {whole:.0f} GiB")

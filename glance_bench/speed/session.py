@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from ..errors import GlanceBenchError
+from ..errors import Failures, out_of_memory
 from ..machine import environment, hardware_key, threads
 from ..terminal import Progress
 from .gpu import Monitor, open_monitor
@@ -27,33 +28,44 @@ from .subject import Played, Subject, resolve
 from .summary import Taken, ratio, summaries
 from .turns import turns
 
-__all__ = ["measure"]
+__all__ = ["Unfinished", "measure"]
 
 GIB = 2**30
 PROMPT = "a red bicycle leaning against a blue wooden door, with a basket of flowers, in the morning light"
 COMPONENTS = ("encode", "denoise", "switch", "decode")
 
 
+class Unfinished(Failures):
+    """A line for each model that memory was not enough for; ``record`` has the others."""
+
+    def __init__(self, lines: Sequence[str], record: SpeedRecord) -> None:
+        super().__init__(lines)
+        self.record = record
+
+
 def measure(request: Request, progress: Progress) -> SpeedRecord:
     """Every model of a request, one after another. All are looked at before the first is loaded.
 
-    Raises what ``subject.resolve`` raises, and GlanceBenchError when a GPU's memory is not enough.
+    Raises what ``subject.resolve`` raises, and Unfinished when memory was not enough for a model.
     """
     device = _device(request)
     with tempfile.TemporaryDirectory() as scratch, request.rehearsal():
         subjects = [resolve(name, request, Path(scratch)) for name in request.models]
-        models = []
+        models: list[ModelSpeed] = []
+        too_small: list[str] = []
         for subject in subjects:
             try:
                 models.append(_Session(subject, request, device).measure(progress))
-            except torch.cuda.OutOfMemoryError as error:
-                raise GlanceBenchError(_too_small(subject, request)) from error
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                too_small.append(_too_small(subject, request))
             gc.collect()
             if request.device == "cuda":
                 torch.cuda.empty_cache()
     about = environment(request.device)
     versions = {"glance_bench": about["glance_bench"], "python": about["python"], **about["versions"]}
-    return SpeedRecord(
+    record = SpeedRecord(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         device=device,
         rehearsed_memory=request.limit,
@@ -63,6 +75,9 @@ def measure(request: Request, progress: Progress) -> SpeedRecord:
         batch=request.batch,
         models=models,
     )
+    if too_small:
+        raise Unfinished(too_small, record)
+    return record
 
 
 class _Session:
@@ -245,7 +260,8 @@ def _attention(device: str) -> str:
 
 
 def _too_small(subject: Subject, request: Request) -> str:
-    room = "the GPU's memory" if request.limit is None else f"{request.limit:g} GiB (--limit-memory)"
+    room = "the GPU's memory" if request.device == "cuda" else "this machine's memory"
+    room = room if request.limit is None else f"{request.limit:g} GiB (--limit-memory)"
     height, width = subject.resolution
     return (
         f"{subject.entry.name} in {subject.plan.dtype} at {height}x{width}, batch {request.batch}, placed "
