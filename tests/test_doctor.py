@@ -185,7 +185,7 @@ def test_doctor_plan_and_page_agree_on_qwen_image_on_16_gb(monkeypatch: pytest.M
     refused = of(judged("v100-16gb-torch-2.10"), "suites", "coco")
     assert refused["cures"] == [
         f"more free host memory than 55 GiB: {each}",
-        "or a copy of the suite without qwen-image",
+        "or without qwen-image: glance-bench run coco --models flux.1-dev",
     ]
     suite = load_suite("coco")
     resolved = suite.with_profile("v100-16gb")

@@ -54,9 +54,10 @@ class Verdict:
 
     @property
     def status(self) -> str:
-        """For people: "runs", "runs with placement X", or "cannot, because ..."."""
+        """For people: "runs", "runs with placement X", or "cannot, because ..., " and whose memory would do."""
         if self.because:
-            return f"cannot, because {'; '.join(self.because)}"
+            fits = ", ".join(f"{name} with placement {one['plan']}" for name, one in self.placements.items())
+            return f"cannot, because {'; '.join(self.because)}{f'; there is memory for {fits}' if fits else ''}"
         special = dict.fromkeys(str(one["plan"]) for one in self.placements.values())
         special.pop("all-on-gpu", None)
         placed = f" with placement {' and '.join(special)}" if special else ""
@@ -123,7 +124,8 @@ def judge_suite(machine: Machine, name: str) -> Verdict:
     elif resolved.device == "cuda":
         for entry in entries:
             wanted, size, dtype = resolved.placement, resolved.resolution, resolved.dtype
-            without = f"or a copy of the suite without {entry.name}" if len(entries) > 1 else ""
+            others = ",".join(other.name for other in entries if other is not entry)
+            without = f"or without {entry.name}: glance-bench run {name} --models {others}" if others else ""
             placed |= _place(machine, entry, machine.gpus[0], wanted, size, dtype, reasons, without)
     waits = _needed(machine, resolved, entries, reasons)
     if placed:  # on a processor images are few and small
