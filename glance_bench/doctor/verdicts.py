@@ -57,7 +57,9 @@ class Verdict:
         """For people: "runs", "runs with placement X", or "cannot, because ..., " and whose memory would do."""
         if self.because:
             fits = ", ".join(f"{name} with placement {one['plan']}" for name, one in self.placements.items())
-            return f"cannot, because {'; '.join(self.because)}{f'; there is memory for {fits}' if fits else ''}"
+            return (
+                f"cannot, because {'; '.join(self.because)}{f'; there is memory for {fits}' if fits else ''}"
+            )
         special = dict.fromkeys(str(one["plan"]) for one in self.placements.values())
         special.pop("all-on-gpu", None)
         placed = f" with placement {' and '.join(special)}" if special else ""
