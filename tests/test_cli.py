@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import typer
 
 from glance_bench import catalogue
+from glance_bench.commands.shared import guarded
 from glance_bench.suite import json_schema_text
 from glance_bench.terminal import Progress, printable
 from tests.engine_fixtures import ROOT, TEXTS, command, environment, suite_file
@@ -226,3 +229,17 @@ def test_control_characters_never_reach_the_terminal(capsys: pytest.CaptureFixtu
         advance(1, evil)
     said = capsys.readouterr().err
     assert "\x1b" not in said and "\x07" not in said and len(said.splitlines()) == 3
+
+
+def test_memory_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """What torch really raises on a host. Any other error of its kind is not hidden."""
+    with pytest.raises(typer.Exit) as ended, guarded():
+        torch.empty(2**45)
+    assert ended.value.exit_code == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: out of memory; free some, or ask for less at once (")
+    with pytest.raises(RuntimeError, match="shape"), guarded():
+        torch.zeros(2).reshape(3)
+    with pytest.raises(typer.Exit) as ended, guarded():
+        raise typer.Exit(5)
+    assert ended.value.exit_code == 5

@@ -54,7 +54,7 @@ def show(leaderboard: Any, results: dict[str, Any]) -> None:
 @contextmanager
 def guarded() -> Iterator[None]:
     """Turns the errors meant for the user into one line and an exit code."""
-    from ..errors import Failures, GlanceBenchError
+    from ..errors import Failures, GlanceBenchError, out_of_memory
 
     try:
         yield
@@ -70,6 +70,12 @@ def guarded() -> Iterator[None]:
     except OSError as error:
         told = f"{error.filename or 'input or output'}: {error.strerror}" if error.strerror else error
         print(f"error: {told}", file=sys.stderr)
+        raise typer.Exit(INCOMPLETE) from None
+    except (MemoryError, RuntimeError) as error:  # where nobody nearer knew how to go on
+        if not out_of_memory(error):
+            raise
+        told = (str(error).splitlines() or [""])[0]
+        print(f"error: out of memory; free some, or ask for less at once ({told})", file=sys.stderr)
         raise typer.Exit(INCOMPLETE) from None
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
