@@ -6,13 +6,21 @@ from typing import get_args
 
 import pytest
 
-from glance_bench.errors import GlanceBenchError, UsageError
+from glance_bench.errors import GlanceBenchError, MissingData, UsageError
 from glance_bench.judges import chat
 from glance_bench.judges.chat import ChatModel
 from glance_bench.machine import free_ram_gib
 from glance_bench.metrics import clip_flant5
 from glance_bench.metrics.clip_flant5 import ClipFlanT5, Part
-from glance_bench.models.placement import PLANS, choose, pick, placement, placements, refuse_emulation
+from glance_bench.models.placement import (
+    PLANS,
+    choose,
+    pick,
+    placement,
+    placements,
+    refuse_emulation,
+    refuse_to_read,
+)
 from glance_bench.models.sizes import PUBLISHED, sizes_of
 from glance_bench.profiles import Gpu, parse_gpus
 from glance_bench.registry import MODELS
@@ -219,6 +227,19 @@ def test_what_reads_images_names_the_dtype_that_the_gpu_has(
         assert t5.endswith(f", {precision}") and asked == f"{precision}, sdpa, chat template, greedy"
     monkeypatch.setenv("GLANCE_BENCH_EMULATED_BFLOAT16", "1")
     assert [recipe.count("bfloat16, GPU") for recipe in recipes(V100_32)] == [1, 1]
+
+
+def test_what_reads_images_waits_for_a_gpu_that_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for gigabytes, gpus in ((23, ()), (23, (A100_40,)), (5, (V100_16,))):
+        refuse_to_read("it", gigabytes, gpus)
+    with pytest.raises(
+        MissingData, match=r"43\.\d GiB, for it in float32; the Tesla V100.*has 31\.7; .*halves"
+    ):
+        refuse_to_read("it", 23, (V100_32,))
+    monkeypatch.setenv("GLANCE_BENCH_EMULATED_BFLOAT16", "1")
+    refuse_to_read("it", 23, (V100_32,))
+    with pytest.raises(MissingData, match=r"22\.\d GiB, for it in bfloat16; the Tesla V100.*has 15\.8$"):
+        refuse_to_read("it", 23, (V100_16,))
 
 
 def test_plans_that_only_move_the_same_numbers_share_a_class() -> None:

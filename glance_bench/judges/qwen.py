@@ -14,7 +14,9 @@ from pathlib import Path
 from glance_bench.errors import UsageError
 from glance_bench.judges.chat import ChatModel
 from glance_bench.metrics.base import Images
-from glance_bench.weights import find_weights
+from glance_bench.models.placement import refuse_to_read
+from glance_bench.profiles import find_gpus
+from glance_bench.weights import WEIGHTS, find_weights
 
 __all__ = ["QwenJudge", "qwen", "smart_size"]
 
@@ -60,5 +62,7 @@ class QwenJudge:
 
 
 def qwen() -> QwenJudge:
-    """The published model. Raises MissingData when it is not on this machine."""
-    return QwenJudge(find_weights(NAME))
+    """The published model. Raises MissingData when it, or room for it, is not on this machine."""
+    folder = find_weights(NAME)
+    refuse_to_read(NAME, WEIGHTS[NAME].gigabytes, find_gpus())
+    return QwenJudge(folder)

@@ -16,6 +16,8 @@ import numpy as np
 from glance_bench.errors import MissingData
 from glance_bench.metrics.base import Column, Images, Row
 from glance_bench.metrics.clip_flant5 import IMAGE, ClipFlanT5, Part
+from glance_bench.models.placement import refuse_to_read
+from glance_bench.profiles import find_gpus
 from glance_bench.weights import WEIGHTS, find_weights, needs
 
 if TYPE_CHECKING:
@@ -66,8 +68,9 @@ class VqaScore:
 
 
 def clip_flant5_xxl() -> VqaScore:
-    """``vqascore[clip-flant5-xxl]``. Raises MissingData for the first part that is not on this machine."""
+    """``vqascore[clip-flant5-xxl]``. Raises MissingData for the first part, or the room, that this machine has not."""
     needs("flan-t5-xxl-tokenizer", "clip-vit-large-patch14-336", "clip-flant5-xxl")
+    refuse_to_read("clip-flant5-xxl", WEIGHTS["clip-flant5-xxl"].gigabytes, find_gpus())
     tokenizer = find_weights("flan-t5-xxl-tokenizer")
     tower, model = _part("clip-vit-large-patch14-336"), _part("clip-flant5-xxl")
     return VqaScore("clip-flant5-xxl", ClipFlanT5(model, tower, tokenizer))

@@ -42,7 +42,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import GlanceBenchError, UsageError, near_misses
+from ..errors import GlanceBenchError, MissingData, UsageError, near_misses
 from ..profiles import Gpu
 from .sizes import Sizes, sizes_of
 
@@ -61,6 +61,7 @@ __all__ = [
     "placements",
     "reading",
     "refuse_emulation",
+    "refuse_to_read",
 ]
 
 PLANS = (
@@ -272,6 +273,22 @@ def reading(gpus: Sequence[Gpu]) -> tuple[str, str]:
         return "cpu", "float32"
     real = gpus[0].compute >= NATIVE_BFLOAT16 or bool(os.environ.get(FORCED))
     return "cuda", "bfloat16" if real else "float32"
+
+
+def refuse_to_read(name: str, gigabytes: float, gpus: Sequence[Gpu]) -> None:
+    """Raises MissingData where a model that reads images is larger, in the dtype of ``reading``, than the GPU.
+
+    ``gigabytes`` (10^9 bytes) are those of its published weights, in 16 bits.
+    """
+    device, dtype = reading(gpus)
+    need = gigabytes * 1e9 * BITS[dtype] / 16 / 2**30 + CONTEXT
+    if device == "cpu" or need <= gpus[0].memory_gib:
+        return
+    half = f"; {FORCED}=1 halves that, by an emulation" if dtype == "float32" else ""
+    raise MissingData(
+        f"waits for a GPU with {need:.1f} GiB, for {name} in {dtype}; "
+        f"the {gpus[0].name} has {gpus[0].memory_gib:.1f}{half}"
+    )
 
 
 def lacking(plan: Plan, gpu: Gpu | None, ram_gib: float, *, here: bool = False) -> str:
